@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, ClassVar
+from types import NoneType, UnionType
+from typing import Any, ClassVar, get_args, get_origin, get_type_hints
 
 PROTOCOL_VERSION = 1
 
 
 class ProtocolError(Exception):
-    """A line that is not a message of this protocol, or is of another version."""
+    """A line that is not a message of this protocol."""
+
+
+class VersionError(ProtocolError):
+    """A message of another version of this protocol: the two sides come from different installations."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +37,8 @@ class Synthesize(Message):
     """Make a CT from a label map; with ``image`` and ``labels_before``, only inside the region where labels changed.
 
     Attributes:
-        job: number chosen by the application; every event about this request carries it.
+        job: number from 1 chosen by the application, never used twice with one worker; every event about this
+            request carries it.
         labels: path of the label map, ``.npy`` uint8 ``[I, J, K]`` MAISI ids.
         affine: 16 numbers, row by row, voxel index -> RAS mm.
         output: path of the ``.npy`` int16 HU volume to write, on the grid of ``labels``.
@@ -107,7 +113,10 @@ class Result(Message):
 
 @dataclass(frozen=True)
 class Failure(Message):
-    """The job ended without a result. ``error``: "oom", "weights", "input", "cancelled" or "internal"."""
+    """The job ended without a result. ``error``: "oom", "weights", "input", "cancelled" or "internal".
+
+    Job 0 stands for a line that the worker could not read as a request.
+    """
 
     kind: ClassVar[str] = "failure"
     job: int
@@ -120,7 +129,11 @@ _MESSAGES = {c.kind: c for c in (Synthesize, Cancel, Quit, Hello, Progress, Resu
 
 
 def encode(message: Message) -> str:
-    """One line of JSON, without the line end."""
+    """One line of JSON in ASCII, without the line end.
+
+    Raises:
+        TypeError, ValueError: the message holds something that is not JSON, NaN and infinity among them.
+    """
     return json.dumps({"v": PROTOCOL_VERSION, "kind": message.kind, **asdict(message)}, allow_nan=False)
 
 
@@ -128,18 +141,44 @@ def decode(line: str) -> Message:
     """The message in ``line``.
 
     Raises:
-        ProtocolError: not JSON, not an object, another protocol version, an unknown kind, or wrong fields.
+        VersionError: a message of another protocol version.
+        ProtocolError: not JSON, not an object, an unknown kind, or missing, unknown or wrongly typed fields.
     """
+    shown = repr(line[:80])
     try:
-        data = json.loads(line)
-    except ValueError as error:
-        raise ProtocolError(f"not a JSON line: {line[:80]!r}") from error
-    if not isinstance(data, dict) or data.pop("v", None) != PROTOCOL_VERSION:
-        raise ProtocolError(f"not a message of protocol version {PROTOCOL_VERSION}: {line[:80]!r}")
-    message = _MESSAGES.get(data.pop("kind", None))
-    if message is None or not set(data) <= {f.name for f in fields(message)}:
-        raise ProtocolError(f"unknown message: {line[:80]!r}")
+        data = json.loads(line, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise ProtocolError(f"not a JSON line: {shown}") from error
+    if not isinstance(data, dict) or "v" not in data:
+        raise ProtocolError(f"not a message: {shown}")
+    if (version := data.pop("v")) != PROTOCOL_VERSION:
+        raise VersionError(f"protocol version {version!r}, expected {PROTOCOL_VERSION}")
+    kind = data.pop("kind", None)
+    if not isinstance(kind, str) or kind not in _MESSAGES:
+        raise ProtocolError(f"unknown message: {shown}")
+    hints = get_type_hints(_MESSAGES[kind])
+    names = {f.name for f in fields(_MESSAGES[kind])}
+    for name, value in data.items():
+        if name not in names or not _fits(value, hints[name]):
+            raise ProtocolError(f"wrong field {name!r}: {shown}")
     try:
-        return message(**data)
+        return _MESSAGES[kind](**data)
     except TypeError as error:
-        raise ProtocolError(f"incomplete message: {line[:80]!r}") from error
+        raise ProtocolError(f"incomplete message: {shown}") from error
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value read from JSON is of the type that a field declares; true and false are no numbers."""
+    if hint is Any:
+        return True
+    if isinstance(hint, UnionType):
+        return any(_fits(value, h) for h in get_args(hint))
+    if get_origin(hint) is list:
+        return isinstance(value, list) and all(_fits(v, get_args(hint)[0]) for v in value)
+    if get_origin(hint) is dict:
+        return isinstance(value, dict) and all(_fits(v, get_args(hint)[1]) for v in value.values())
+    return type(value) in {float: (int, float), None: (NoneType,)}.get(hint, (hint,))

@@ -1,0 +1,53 @@
+"""What belongs to this machine and not to the scene: which Python, which device."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+
+class Store(Protocol):
+    """Where settings are kept; a QSettings object is one."""
+
+    def value(self, key: str, default: Any) -> Any:
+        """The stored value, or ``default``."""
+
+    def setValue(self, key: str, value: Any) -> None:
+        """Store a value."""
+
+
+class MemoryStore:
+    """Settings that last as long as this object; for scripts and tests."""
+
+    def __init__(self) -> None:
+        self._values: dict[str, Any] = {}
+
+    def value(self, key: str, default: Any) -> Any:
+        return self._values.get(key, default)
+
+    def setValue(self, key: str, value: Any) -> None:
+        self._values[key] = value
+
+
+class Settings:
+    """The settings by name. In the application: ``Settings(slicer.app.userSettings())``."""
+
+    def __init__(self, store: Store | None = None) -> None:
+        self._store = store or MemoryStore()
+
+    @property
+    def python(self) -> str:
+        """Python executable that runs MAISI; "" for the application's own."""
+        return str(self._store.value("MAISI/Python", ""))
+
+    @python.setter
+    def python(self, path: str) -> None:
+        self._store.setValue("MAISI/Python", str(path))
+
+    @property
+    def device(self) -> str:
+        """ "auto", "cpu", "cuda:0", "mps" ..."""
+        return str(self._store.value("MAISI/Device", "auto"))
+
+    @device.setter
+    def device(self, name: str) -> None:
+        self._store.setValue("MAISI/Device", name)
