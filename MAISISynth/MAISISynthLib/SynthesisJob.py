@@ -1,0 +1,174 @@
+"""One synthesis of the scene's data: the worker's job, and the nodes that come of it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import slicer
+
+from maisi.protocol import Progress, Synthesize
+from maisi.volume import ImageVolume, LabelVolume
+from MAISILib.Job import JobCancelled, JobError
+from MAISILib.Translate import _
+from MAISILib.Worker import Worker
+from MAISISynthLib.SceneIO import Grid, addSynthetic
+
+REQUEST, MODEL, CHECKSUM, INFO = "MAISI.Request", "MAISI.Model", "MAISI.ModelSha256", "MAISI.Info"  # node attributes
+
+
+class SynthesisJob:
+    """A synthesis that is waiting, running or over; made by ``MAISISynthLogic.startSynthesis``.
+
+    Call ``poll()`` regularly until ``done``, or ``wait()`` once. The volume node is added by the call that finds the
+    synthesis finished. Nothing in the scene is changed before, and nothing at all when it fails or is cancelled.
+
+    Attributes:
+        volumeNode: the new CT, once it is in the scene.
+        image: the new CT as values, from the end of the computation on, even where it could not be added.
+        notices: sentences about what was assumed or left out.
+        error: one sentence (and perhaps log lines) when state is "failed".
+    """
+
+    def __init__(
+        self,
+        worker: Worker,
+        segmentationNode: slicer.vtkMRMLSegmentationNode,
+        labels: LabelVolume,
+        grid: Grid,
+        options: dict,
+        edited: tuple[ImageVolume, LabelVolume] | None = None,
+        notices: list[str] | None = None,
+    ) -> None:
+        """``options``: seed, steps, model, device. ``edited``: an older CT and its label map, for a local edit."""
+        self.volumeNode: slicer.vtkMRMLScalarVolumeNode | None = None
+        self.image: ImageVolume | None = None
+        self.notices = notices or []
+        self.error = ""
+        self._labels, self._grid = labels, grid
+        self._name = _("{segmentation} SYNTHETIC CT").format(segmentation=segmentationNode.GetName())
+        self._segmentationNode = segmentationNode
+        self._scene = segmentationNode.GetScene()
+        self._sceneClosed = False
+        self._closeObserver = self._scene.AddObserver(slicer.vtkMRMLScene.EndCloseEvent, self._onSceneClosed)
+        self._folder = Path(tempfile.mkdtemp(prefix="maisi-"))
+        self._over = False
+        self._job = worker.submit(self._request(options, edited))
+
+    @property
+    def state(self) -> str:
+        """ "queued", "starting", "running", "done", "failed" or "cancelled"."""
+        if not self._job.done:
+            return self._job.state
+        if not self._over:
+            return "running"  # computed, but not yet in the scene
+        return "failed" if self.error else self._job.state
+
+    @property
+    def done(self) -> bool:
+        """Whether it is over, well or not."""
+        return self._over
+
+    @property
+    def progress(self) -> Progress | None:
+        """The newest progress event."""
+        return self._job.progress
+
+    @property
+    def log(self) -> list[str]:
+        """The last lines that the worker printed."""
+        return list(self._job.log)
+
+    def poll(self) -> bool:
+        """Take in what happened, without blocking; True if anything changed."""
+        changed = self._job.poll()
+        if self._job.done and not self._over:
+            self._end()
+            return True
+        return changed
+
+    def cancel(self) -> None:
+        """Ask to stop; keep polling until ``done``."""
+        self._job.cancel()
+
+    def wait(self, timeout: float | None = None) -> slicer.vtkMRMLScalarVolumeNode:
+        """Block until the new CT is in the scene, and return it; Ctrl+C cancels.
+
+        Raises:
+            JobError: it failed, the text tells why. JobCancelled: it was cancelled.
+            TimeoutError: it is still running after ``timeout`` seconds (and goes on).
+        """
+        try:
+            self._job.wait(timeout)
+        except (JobError, JobCancelled):
+            pass  # told below, as the end of this job
+        finally:
+            self.poll()
+        if self.state == "cancelled":
+            raise JobCancelled
+        if self.error:
+            raise JobError(self.error, self._job.errorKind or "input")
+        return self.volumeNode
+
+    def addToScene(self) -> slicer.vtkMRMLScalarVolumeNode:
+        """Add the finished CT to the scene (again); ``poll`` does it unless the scene was closed during the run."""
+        besides = self._segmentationNode if self._segmentationNode.GetScene() is self._scene else None
+        info = self._job.result.info
+        attributes = {
+            REQUEST: json.dumps(self._options),
+            MODEL: str(info.get("model", "")),
+            CHECKSUM: str(info.get("model_sha256", "")),
+            INFO: json.dumps({**info, "notices": self.notices}),
+        }
+        self.volumeNode = addSynthetic(
+            self._scene, self.image, self._labels, self._grid, self._name, attributes, besides
+        )
+        return self.volumeNode
+
+    def _request(self, options: dict, edited: tuple[ImageVolume, LabelVolume] | None) -> Synthesize:
+        def save(name: str, volume: ImageVolume | LabelVolume) -> str:
+            np.save(self._folder / name, volume.array)
+            return str(self._folder / name)
+
+        request = Synthesize(
+            job=0,
+            labels=save("labels.npy", self._labels),
+            affine=self._labels.affine.ravel().tolist(),
+            output=str(self._folder / "ct.npy"),
+            image=save("image.npy", edited[0]) if edited else None,
+            labels_before=save("before.npy", edited[1]) if edited else None,
+            **options,
+        )
+        self._options = {k: v for k, v in asdict(request).items() if k in options} | {"edit": edited is not None}
+        return request
+
+    def _end(self) -> None:
+        """The worker is done with it, well or not."""
+        self._over = True
+        self._scene.RemoveObserver(self._closeObserver)
+        try:
+            if self._job.state == "failed":
+                self.error = self._job.error
+            elif self._job.state == "done":
+                self._takeResult()
+        finally:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _takeResult(self) -> None:
+        self.image = ImageVolume(np.load(self._job.result.output), self._labels.affine)
+        self.notices += self._job.result.info.get("notices", [])
+        if self._sceneClosed:
+            self.error = _("The scene was closed during the synthesis, so the CT was not added to the new one.")
+        else:
+            if self._segmentationNode.GetScene() is None:
+                self.notices.append(
+                    _("The segmentation was removed during the synthesis; the CT was added without it.")
+                )
+            self.addToScene()
+
+    def _onSceneClosed(self, _caller: slicer.vtkMRMLScene, _event: str) -> None:
+        self._sceneClosed = True

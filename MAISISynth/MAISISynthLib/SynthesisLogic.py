@@ -1,0 +1,124 @@
+"""The module's logic: from a segmentation node to a synthetic CT node, blocking or not."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+
+import numpy as np
+import slicer
+
+from maisi.errors import InputError
+from maisi.volume import LabelVolume
+from MAISILib.Interpreter import Interpreter
+from MAISILib.Settings import Settings
+from MAISILib.Translate import _
+from MAISILib.Worker import Worker
+from MAISISynthLib.InputCheck import checkInput
+from MAISISynthLib.LabelMapping import LabelMapping
+from MAISISynthLib.SceneIO import reachesOutside, readImage, readLabelmap, readLabels
+from MAISISynthLib.SynthesisJob import REQUEST, SynthesisJob
+
+
+@cache
+def sharedWorker() -> Worker:
+    """The one worker process of this application, so that the networks are in memory once."""
+    application = getattr(slicer, "app", None)
+    return Worker(Interpreter(Settings(application.userSettings() if application else None)))
+
+
+class MAISISynthLogic:
+    """CT synthesis from segmentations.
+
+    Example::
+
+        logic = MAISISynthLogic()
+        ct = logic.synthesize(segmentationNode, seed=7)     # waits, returns the new volume node
+        # ... grow, move or draw a lesion in the Segment Editor ...
+        ct2 = logic.resynthesize(ct, segmentationNode)      # changed only where the segments changed
+
+        job = logic.startSynthesis(segmentationNode)        # the same without waiting
+        job.poll(); job.cancel()
+    """
+
+    def __init__(self, worker: Worker | None = None) -> None:
+        self.worker = worker or sharedWorker()
+
+    def synthesize(self, segmentationNode: slicer.vtkMRMLSegmentationNode, **options) -> slicer.vtkMRMLScalarVolumeNode:
+        """Wait for ``startSynthesis`` with the same arguments and return the new volume node.
+
+        Raises:
+            InputError: as ``startSynthesis``. JobError, JobCancelled: as ``SynthesisJob.wait``.
+        """
+        return self.startSynthesis(segmentationNode, **options).wait()
+
+    def resynthesize(
+        self,
+        volumeNode: slicer.vtkMRMLScalarVolumeNode,
+        segmentationNode: slicer.vtkMRMLSegmentationNode,
+        **options,
+    ) -> slicer.vtkMRMLScalarVolumeNode:
+        """A new CT that equals ``volumeNode`` but for the region where the segmentation changed since it was made."""
+        return self.synthesize(segmentationNode, before=volumeNode, **options)
+
+    def startSynthesis(
+        self,
+        segmentationNode: slicer.vtkMRMLSegmentationNode,
+        seed: int | None = None,
+        steps: int | None = None,
+        device: str = "auto",
+        model: str = "embedded",
+        before: slicer.vtkMRMLScalarVolumeNode | None = None,
+    ) -> SynthesisJob:
+        """Start to make a CT on the segmentation's own grid. The segmentation and ``before`` are not changed.
+
+        Args:
+            seed: of the noise; None: that of ``before``, else 0.
+            steps: network evaluations; None: the model's default.
+            device: "auto", "cpu", "cuda", "cuda:1", "mps". model: a name of ``maisi models``.
+            before: a synthetic CT of an earlier state of this segmentation, to change only where the labels changed.
+
+        Raises:
+            InputError: the segmentation (or ``before``) cannot be used; the sentence tells why.
+        """
+        check = checkInput(segmentationNode)
+        valid, sentence = check.isValid()
+        if not valid:
+            raise InputError(sentence)
+        labels = readLabels(segmentationNode, check.mapping.ids)
+        edited = None
+        if before is not None:
+            edited = readImage(before), readLabelmap(before)
+            _checkEdit(before.GetName(), edited, labels)
+        if seed is None:
+            seed = seedOf(before) if before else 0
+        notices = check.mapping.notices + _missing(check.mapping, labels)
+        if reachesOutside(segmentationNode):
+            notices.append(_("Parts of the segments lie outside the grid of the segmentation and were left out."))
+        options = {"seed": seed, "steps": steps, "device": device, "model": model}
+        return SynthesisJob(self.worker, segmentationNode, labels, check.grid, options, edited, notices)
+
+
+def seedOf(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> int:
+    """The seed a synthetic volume was made with; 0 when it does not tell."""
+    try:
+        return int(json.loads(volumeNode.GetAttribute(REQUEST) or "{}").get("seed", 0))
+    except (ValueError, TypeError):
+        return 0
+
+
+def _checkEdit(name: str, edited: tuple, labels: LabelVolume) -> None:
+    image, before = edited
+    if not (image.same_grid(labels) and before.same_grid(labels)):
+        text = _("'{name}' is on another grid than the segmentation: synthesize the whole CT instead.")
+        raise InputError(text.format(name=name))
+    if np.array_equal(before.array, labels.array):
+        raise InputError(_("The segmentation is as it was when '{name}' was made: edit it first.").format(name=name))
+
+
+def _missing(mapping: LabelMapping, labels: LabelVolume) -> list[str]:
+    """A sentence about recognized segments of which no voxel is left in the label map."""
+    present = set(np.unique(labels.array).tolist())
+    names = [mapping.names[segmentId] for segmentId, label in mapping.ids.items() if label not in present]
+    text = _("No voxels of: {names} (empty, or covered by other segments).")
+    return [text.format(names=", ".join(f"'{name}'" for name in names))] if names else []
