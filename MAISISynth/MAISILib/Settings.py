@@ -32,7 +32,7 @@ class Settings:
     """The settings by name. In the application: ``Settings(slicer.app.userSettings())``."""
 
     def __init__(self, store: Store | None = None) -> None:
-        self._store = store or MemoryStore()
+        self._store = MemoryStore() if store is None else store
 
     @property
     def python(self) -> str:

@@ -149,7 +149,8 @@ def test_jobs_run_one_at_a_time_in_order(a_worker, a_request):
 
 
 def test_cancel_is_heard_between_steps_and_the_worker_goes_on(a_worker, a_request):
-    queued, third = (replace(a_request, job=next(numbers)) for _ in range(2))
+    queued = replace(a_request, job=next(numbers), labels="never looked at.npy")
+    third = replace(a_request, job=next(numbers))
     a_worker.say(replace(a_request, model="slow"), queued, third)
     a_worker.hear()
     a_worker.say(Cancel(queued.job), Cancel(a_request.job), Cancel(job=10**6))
