@@ -41,7 +41,7 @@ class Synthesize(Message):
             request carries it.
         labels: path of the label map, ``.npy`` uint8 ``[I, J, K]`` MAISI ids.
         affine: 16 numbers, row by row, voxel index -> RAS mm.
-        output: path of the ``.npy`` int16 HU volume to write, on the grid of ``labels``.
+        output: path of the ``.npy`` HU volume to write on the grid of ``labels``; int16, or the dtype of ``image``.
         seed: noise seed. steps: network evaluations (None: the model's default).
         model: name in ``maisi models``. device: "auto", "cpu", "cuda", "cuda:1" or "mps".
         image, labels_before: paths of the image to edit (``.npy`` HU) and of its label map, or None.

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import psutil
 
 import maisi
 from maisi.errors import Cancelled, InputError, MaisiError
@@ -212,18 +213,13 @@ def first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or ["no message"])[0].rstrip(".")
 
 
-def memory_gb() -> float | None:
-    """Memory held on the GPUs in GB when one is in use, else the peak of this process; None where unknown."""
+def memory_gb() -> float:
+    """Memory held on the GPUs in GB (2^30 bytes) when one is in use, else by this process."""
     import torch
 
-    if torch.cuda.is_initialized():
-        return sum(map(torch.cuda.memory_reserved, range(torch.cuda.device_count()))) / 1e9
-    try:
-        import resource
-    except ImportError:  # Windows
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 1e9 if sys.platform == "darwin" else peak * 1024 / 1e9
+    if torch.cuda.is_initialized() and (held := sum(map(torch.cuda.memory_reserved, range(torch.cuda.device_count())))):
+        return held / 1024**3
+    return psutil.Process().memory_info().rss / 1024**3
 
 
 def end_with_children(own_group: bool) -> None:

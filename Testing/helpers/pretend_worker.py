@@ -90,7 +90,7 @@ ACTS = {
 
 def synthesize(labels, *, model, seed, steps, device, progress, cancelled) -> PretendedResult:
     """HU = 10 x label id + seed."""
-    takeSteps(progress, cancelled, seconds=0.1 if model == "slow" else 0.0)
+    takeSteps(progress, cancelled, seconds=0.25 if model == "slow" else 0.0)
     ACTS.get(model, lambda labels: None)(labels)
     hu = (labels.array.astype(np.int16) * 10 + seed).astype(np.int16)
     info = {"model": model, "steps": steps, "device": device}
@@ -111,7 +111,4 @@ if __name__ == "__main__":
     pretended.synthesize, pretended.edit = synthesize, edit
     sys.modules["maisi.synthesis"] = pretended
     sys.modules["maisi"].synthesis = pretended
-    devices = ModuleType("maisi.devices")
-    devices.available_devices = lambda: [{"name": "cpu", "label": "CPU", "total_gb": 8.0, "free_gb": 4.0}]
-    sys.modules["maisi.devices"] = devices
     worker.main()

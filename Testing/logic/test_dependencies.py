@@ -94,7 +94,7 @@ def test_nothing_is_missing_where_the_tests_run():
 
 def test_absent_and_outdated_packages_are_missing(an_application):
     an_application.installed.update(torch="2.3.1", monai="1.6.1", scipy="1.12.dev0")
-    assert names(Dependencies.missing()) == ["torch", "einops", "nibabel", "SimpleITK", "safetensors", "tqdm"]
+    assert names(Dependencies.missing()) == ["torch", "einops", "nibabel", "SimpleITK", "safetensors", "tqdm", "psutil"]
     assert names(Dependencies.missing([Requirement("torch>=2"), Requirement("numpy>=3")])) == ["numpy"]
 
 

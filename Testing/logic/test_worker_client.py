@@ -22,7 +22,7 @@ from MAISILib.Worker import Worker
 
 @pytest.fixture
 def a_worker():
-    worker = Worker(arguments=fakeWorker(), cancelTimeout=0.5)
+    worker = Worker(arguments=fakeWorker(), cancelTimeout=2.0)
     yield worker
     worker.close()
 
@@ -241,10 +241,10 @@ def test_foreign_version_is_refused_with_advice(a_request):
 
 
 def test_silent_worker_times_out_and_is_ended(a_request):
-    worker = Worker(arguments=fakeWorker("mute"), helloTimeout=1.0)
+    worker = Worker(arguments=fakeWorker("mute"), helloTimeout=3.0)
     job = worker.submit(a_request)
     process = processOf(job)
-    with pytest.raises(JobError, match=r"did not start within 1 s"):
+    with pytest.raises(JobError, match=r"did not start within 3 s"):
         job.wait(20)
     assert "loading, loading" in job.error
     waitUntil(lambda: hasEnded(process))

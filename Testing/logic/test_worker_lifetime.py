@@ -71,14 +71,14 @@ def an_application(a_request, tmp_path):
 def test_killed_application_leaves_no_process_behind(an_application, how):
     application, worker, grandchild = an_application("stays")
     application.send_signal(how)
-    waitUntil(lambda: hasEnded(worker) and hasEnded(grandchild), 10)
+    waitUntil(lambda: hasEnded(worker) and hasEnded(grandchild))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="process groups are POSIX")
 def test_application_that_forgets_to_close_leaves_no_process_behind(an_application):
     application, worker, grandchild = an_application("leaves")
     assert application.wait(20) == 0
-    waitUntil(lambda: hasEnded(worker) and hasEnded(grandchild), 10)
+    waitUntil(lambda: hasEnded(worker) and hasEnded(grandchild))
 
 
 def test_client_and_worker_process_understand_each_other(a_request):
