@@ -15,6 +15,7 @@ from maisi.labels import merge
 from maisi.volume import ImageVolume, LabelVolume
 from MAISILib.Translate import _
 from MAISISynthLib.LabelColors import labelColors
+from MAISISynthLib.LabelMapping import describeSegment
 
 BINARY_LABELMAP = "Binary labelmap"  # Slicer's names of representations
 LABELS_REFERENCE = "MAISI.Labels"  # node reference: CT -> the label map it was made from
@@ -265,6 +266,23 @@ def addSynthetic(
     parent = hierarchy.GetItemParent(neighbor) if neighbor else hierarchy.GetSceneItemID()
     _place(hierarchy, labelmap, _place(hierarchy, volume, parent))
     return volume
+
+
+def addSegmentation(scene: slicer.vtkMRMLScene, labels: LabelVolume, name: str) -> slicer.vtkMRMLSegmentationNode:
+    """Add a label map as a segmentation with one segment per label, fully described."""
+    grid = Grid(labels.shape, labels.affine, labels.affine)
+    labelmap = _addVolume(scene, "vtkMRMLLabelMapVolumeNode", labels.array, grid, name)
+    labelmap.GetDisplayNode().SetAndObserveColorNodeID(labelColors(scene).GetID())
+    node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
+    node.SetReferenceImageGeometryParameterFromVolumeNode(labelmap)
+    slicer.vtkSlicerSegmentationsModuleLogic.ImportLabelmapToSegmentationNode(labelmap, node)
+    node.CreateDefaultDisplayNodes()
+    segmentation = node.GetSegmentation()
+    for segmentId in segmentation.GetSegmentIDs():
+        segment = segmentation.GetSegment(segmentId)
+        describeSegment(segment, segment.GetLabelValue())
+    scene.RemoveNode(labelmap)
+    return node
 
 
 def _addVolume(
