@@ -102,7 +102,7 @@ class Worker:
             self._send(Quit())
             self._endProcess(patience=1.0)
             while self._jobs:
-                self._jobs.popleft().update(state="cancelled")
+                self._finish(state="cancelled")
 
     # ---- from queued to running
 

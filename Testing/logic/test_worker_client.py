@@ -276,3 +276,12 @@ def test_close_ends_everything_and_cancels_open_jobs(a_worker, a_request):
     waitUntil(lambda: hasEnded(grandchild) and hasEnded(process))
     a_worker.close()
     assert a_worker.submit(a_request).wait(20), "closing is not final"
+
+
+def test_close_in_the_middle_of_a_cancel_does_not_cancel_the_next_job(a_worker, a_request):
+    job = a_worker.submit(asking(a_request, "hang"))
+    waitUntil(lambda: job.poll() and job.state == "running")
+    job.cancel()
+    a_worker.close()
+    assert job.state == "cancelled"
+    assert a_worker.submit(a_request).wait(20)
