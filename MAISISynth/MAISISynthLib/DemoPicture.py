@@ -10,7 +10,7 @@ from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
 from maisi.volume import ImageVolume
 
-HEIGHT, GAP, TEXT_HEIGHT = 300, 6, 26  # pixels
+HEIGHT, GAP, TEXT_HEIGHT = 320, 6, 26  # pixels
 WINDOW, LEVEL = 400.0, 40.0  # HU
 DIFFERENCE_RANGE = 150.0  # HU that are shown in full color
 OUTLINE = np.array([60, 235, 130], np.uint8)
@@ -30,27 +30,24 @@ def savePicture(
     """
     center = np.argwhere(lesionAfter).mean(0).round().astype(int)
     difference = after.array.astype(float) - before.array
-    rows = []
-    for name, axis in PLANES.items():
+    columns = []
+    for plane, axis in PLANES.items():
         size = _size(before, axis)
 
-        def panel(array: np.ndarray, colors, lesion: np.ndarray, axis: int = axis, size: tuple = size) -> np.ndarray:
-            image = colors(_resized(_slice(array, axis, center), size))
-            image[_outline(_resized(_slice(lesion.astype(float), axis, center), size) > 0.5)] = OUTLINE
-            return image
+        def cut(array: np.ndarray, axis: int = axis, size: tuple[int, int] = size) -> np.ndarray:
+            return _resized(_slice(array, axis, center), size)
 
         panels = {
-            f"{name}, before": panel(before.array, _gray, lesionBefore),
-            f"{name}, after": panel(after.array, _gray, lesionAfter),
-            f"Difference, +/-{DIFFERENCE_RANGE:.0f} HU": panel(difference, _blueRed, lesionAfter),
+            "before": _outlined(_gray(cut(before.array)), cut(lesionBefore)),
+            "after": _outlined(_gray(cut(after.array)), cut(lesionAfter)),
+            "difference": _blueRed(cut(difference), _gray(cut(before.array))),
         }
-        rows.append(np.hstack([_framed(_titled(image, title)) for title, image in panels.items()]))
-    width = max(row.shape[1] for row in rows)
-    _write(path, np.vstack([_padded(row, width) for row in rows]))
+        columns.append(np.vstack([_framed(_titled(image, f"{plane}, {title}")) for title, image in panels.items()]))
+    _write(path, np.hstack(columns))
 
 
 def _slice(array: np.ndarray, axis: int, center: np.ndarray) -> np.ndarray:
-    """``[rows, columns]``, top left is anterior or superior, and right (or anterior in the sagittal plane)."""
+    """``[rows, columns]``, top left is the patient's right, in the sagittal plane anterior."""
     return np.take(array, center[axis], axis).T[::-1, ::-1].astype(float)
 
 
@@ -64,6 +61,7 @@ def _resized(array: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """``array`` of any size interpolated to ``size`` pixels."""
     resize = vtk.vtkImageResize()
     resize.SetInputData(_toImage(array[..., None]))
+    resize.SetInterpolator(vtk.vtkImageInterpolator())  # linear; the default overshoots at edges
     resize.SetOutputDimensions(size[1], size[0], 1)
     resize.Update()
     return vtk_to_numpy(resize.GetOutput().GetPointData().GetScalars()).reshape(size)
@@ -74,43 +72,38 @@ def _gray(hu: np.ndarray) -> np.ndarray:
     return np.repeat(gray.astype(np.uint8)[..., None], 3, axis=2)
 
 
-def _blueRed(hu: np.ndarray) -> np.ndarray:
-    """Blue where the CT became darker, red where brighter, black where it is the same."""
-    value = (hu / DIFFERENCE_RANGE).clip(-1, 1)
-    strength = np.abs(value)
-    colors = np.stack([value.clip(0), 0.35 * strength**2, (-value).clip(0)], axis=-1)
-    return (colors * 255).astype(np.uint8)
+def _blueRed(difference: np.ndarray, background: np.ndarray) -> np.ndarray:
+    """Blue where the CT became darker, red where brighter, over a faint ``background``."""
+    value = (difference / DIFFERENCE_RANGE).clip(-1, 1)
+    colors = np.stack([value.clip(0), 0.35 * value**2, (-value).clip(0)], axis=-1) * 255
+    return np.maximum(colors, 0.25 * background).astype(np.uint8)
 
 
-def _outline(mask: np.ndarray) -> np.ndarray:
-    """The two outermost pixels of a mask."""
-    inner = mask
+def _outlined(image: np.ndarray, lesion: np.ndarray) -> np.ndarray:
+    """The image with a line of two pixels around the voxels of the lesion."""
+    mask = inner = lesion > 0.5
     for _step in range(2):
         inner = inner & np.logical_and.reduce([np.roll(inner, step, axis) for axis in (0, 1) for step in (-1, 1)])
-    return mask & ~inner
+    image[mask & ~inner] = OUTLINE
+    return image
 
 
 def _titled(image: np.ndarray, title: str) -> np.ndarray:
     style = vtk.vtkTextProperty()
     style.SetFontSize(16)
-    drawn, size = vtk.vtkImageData(), [0, 0]
-    vtk.vtkTextRenderer.GetInstance().RenderString(style, title, drawn, size, 72)
+    drawn = vtk.vtkImageData()
+    vtk.vtkTextRenderer.GetInstance().RenderString(style, title, drawn, [0, 0], 72)
     columns, rows, _depth = drawn.GetDimensions()
-    alpha = vtk_to_numpy(drawn.GetPointData().GetScalars()).reshape(rows, columns, -1)[::-1, :, 3]
-    written = np.argwhere(alpha).max(0) + 1, np.argwhere(alpha).min(0)
-    alpha = alpha[written[1][0] : written[0][0], : image.shape[1]]
+    text = vtk_to_numpy(drawn.GetPointData().GetScalars()).reshape(rows, columns, -1)[::-1, :, 3]  # opacity
+    text = text[text.any(1)][:TEXT_HEIGHT, : image.shape[1] - GAP]
     bar = np.zeros((TEXT_HEIGHT, image.shape[1]), np.uint8)
-    top = (TEXT_HEIGHT - alpha.shape[0]) // 2
-    bar[top : top + alpha.shape[0], : alpha.shape[1]] = alpha
+    top = (TEXT_HEIGHT - text.shape[0]) // 2
+    bar[top : top + text.shape[0], GAP : GAP + text.shape[1]] = text
     return np.vstack([np.repeat(bar[..., None], 3, axis=2), image])
 
 
 def _framed(image: np.ndarray) -> np.ndarray:
     return np.pad(image, ((0, GAP), (0, GAP), (0, 0)))
-
-
-def _padded(row: np.ndarray, width: int) -> np.ndarray:
-    return np.pad(row, ((0, 0), (0, width - row.shape[1]), (0, 0)))
 
 
 def _toImage(array: np.ndarray) -> vtk.vtkImageData:
