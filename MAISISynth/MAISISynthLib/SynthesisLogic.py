@@ -18,6 +18,7 @@ from MAISISynthLib.InputCheck import checkInput
 from MAISISynthLib.LabelMapping import LabelMapping
 from MAISISynthLib.SceneIO import reachesOutside, readImage, readLabelmap, readLabels
 from MAISISynthLib.SynthesisJob import REQUEST, SynthesisJob
+from MAISISynthLib.VoxelOrder import inOrderOf
 
 
 @cache
@@ -88,7 +89,7 @@ class MAISISynthLogic:
         labels = readLabels(segmentationNode, check.mapping.ids)
         edited = None
         if before is not None:
-            edited = readImage(before), readLabelmap(before)
+            edited = inOrderOf(readImage(before), labels), inOrderOf(readLabelmap(before), labels)
             _checkEdit(before.GetName(), edited, labels)
         if seed is None:
             seed = seedOf(before) if before else 0
