@@ -58,7 +58,7 @@ def segmentationGrid(segmentationNode: slicer.vtkMRMLSegmentationNode) -> Grid:
     name = slicer.vtkSegmentationConverter.GetReferenceImageGeometryParameterName()
     geometry = segmentation.GetConversionParameter(name)
     if not geometry and segmentation.ContainsRepresentation(BINARY_LABELMAP):
-        geometry = segmentation.DetermineCommonLabelmapGeometry(segmentation.EXTENT_UNION_OF_SEGMENTS)
+        geometry = segmentation.DetermineCommonLabelmapGeometry(segmentation.EXTENT_UNION_OF_SEGMENTS, None)
     image = slicer.vtkOrientedImageData()
     if not geometry or not slicer.vtkSegmentationConverter.DeserializeImageGeometry(geometry, image, False):
         raise InputError(

@@ -126,14 +126,11 @@ def test_surfaces_are_converted_on_a_copy(a_segmentation_with_liver_and_tumor, a
 
 
 def test_without_reference_geometry_the_labelmaps_give_the_grid(a_scene, a_liver_with_tumor, a_volume):
-    node = addSegmentation(None)
-    segment = slicer.vtkSegment()
-    segment.SetName("Liver")
+    node = addSegmentation(a_volume)
     mask = np.zeros(a_liver_with_tumor.shape, bool)
     mask[2:14, 3:15, 2:12] = True
-    donor = addSegmentation(a_volume)
-    donorId = addSegment(donor, mask, a_volume, "Liver")
-    node.GetSegmentation().CopySegmentFromSegmentation(donor.GetSegmentation(), donorId)
+    addSegment(node, mask, a_volume, "Liver")
+    node.GetSegmentation().SetConversionParameter("Reference image geometry", "")
     labels = read(node)
     assert countOf(labels, LIVER) == mask.sum()
     position = labels.affine @ [*np.argwhere(labels.array)[0], 1]
