@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import slicer
 
+from maisi.errors import InputError
 from maisi.protocol import Progress, Synthesize
 from maisi.volume import ImageVolume, LabelVolume
 from MAISILib.Job import JobCancelled, JobError
@@ -159,7 +160,11 @@ class SynthesisJob:
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def _takeResult(self) -> None:
-        self.image = ImageVolume(np.load(self._job.result.output), self._labels.affine)
+        try:
+            self.image = ImageVolume(np.load(self._job.result.output), self._labels.affine)
+        except (OSError, ValueError, InputError) as error:
+            self.error = _("The CT could not be read from the temporary folder: {reason}").format(reason=error)
+            return
         self.notices += self._job.result.info.get("notices", [])
         if self._sceneClosed:
             self.error = _("The scene was closed during the synthesis, so the CT was not added to the new one.")

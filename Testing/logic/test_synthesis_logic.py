@@ -1,0 +1,319 @@
+"""The module's logic on a real scene, with real worker processes whose networks are only pretended."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import slicer
+
+from helpers import pretend_worker
+from helpers.fake_worker import fakeWorker
+from helpers.processes import waitUntil
+from helpers.slicer_core import addSegmentation, addVolume, contents, segmentNamed, setSegment
+from maisi.errors import InputError
+from maisi.labels import find_label
+from MAISILib.Job import JobCancelled, JobError
+from MAISILib.Worker import Worker
+from MAISISynthLib import SynthesisJob as synthesisJob
+from MAISISynthLib.SceneIO import readImage, readLabelmap
+from MAISISynthLib.SynthesisLogic import MAISISynthLogic, seedOf
+
+SPLEEN = find_label("spleen")
+
+
+@pytest.fixture
+def a_logic():
+    """With the fake worker: HU = 10 x label - 1000 + seed; the name of the model says how it misbehaves."""
+    logic = MAISISynthLogic(Worker(arguments=fakeWorker(), cancelTimeout=0.5))
+    yield logic
+    logic.worker.close()
+
+
+@pytest.fixture
+def an_editing_logic():
+    """With the real worker process and a pretended network: HU = 10 x label + seed, edits only where labels changed."""
+    logic = MAISISynthLogic(Worker(arguments=pretend_worker.COMMAND))
+    yield logic
+    logic.worker.close()
+
+
+@pytest.fixture
+def folders(monkeypatch, tmp_path):
+    """Where jobs keep their temporary files; must be empty in the end."""
+    monkeypatch.setattr(synthesisJob.tempfile, "tempdir", str(tmp_path))
+    return tmp_path
+
+
+def pollToTheEnd(job) -> None:
+    """As the panel's timer does."""
+    waitUntil(lambda: (job.poll(), job.done)[1])
+
+
+# ---- a whole CT
+
+
+def test_synthesize_returns_a_ct_on_the_grid_of_the_segmentation(
+    a_logic, a_segmentation_with_liver_and_tumor, a_liver_with_tumor, folders
+):
+    volume = a_logic.synthesize(a_segmentation_with_liver_and_tumor, seed=7)
+    image = readImage(volume)
+    assert image.same_grid(a_liver_with_tumor, tolerance_mm=1e-9)
+    assert np.array_equal(image.array, a_liver_with_tumor.array.astype(np.int16) * 10 - 1000 + 7)
+    assert np.array_equal(readLabelmap(volume).array, a_liver_with_tumor.array)
+    assert list(folders.iterdir()) == [], "no temporary file is left"
+
+
+def test_result_tells_what_it_is_and_how_it_was_made(a_logic, a_segmentation_with_liver_and_tumor):
+    a_segmentation_with_liver_and_tumor.GetSegmentation().AddEmptySegment("", "puzzle")
+    volume = a_logic.synthesize(a_segmentation_with_liver_and_tumor, seed=7, steps=3)
+    assert volume.GetName() == "Case SYNTHETIC CT"
+    assert volume.GetAttribute("MAISI.Synthetic") == "1"
+    assert json.loads(volume.GetAttribute("MAISI.Request")) == {
+        "seed": 7,
+        "steps": 3,
+        "model": "embedded",
+        "device": "auto",
+        "edit": False,
+    }
+    assert volume.GetAttribute("MAISI.Model") == "embedded"
+    assert volume.GetAttribute("MAISI.ModelSha256") == "0" * 64
+    assert any("'puzzle'" in notice for notice in json.loads(volume.GetAttribute("MAISI.Info"))["notices"])
+    assert seedOf(volume) == 7
+
+
+def test_the_scene_gets_the_ct_with_its_labels_and_nothing_else_changes(
+    a_scene, a_logic, a_segmentation_with_liver_and_tumor
+):
+    before = contents(a_scene)
+    segmentationTime = a_segmentation_with_liver_and_tumor.GetSegmentation().GetMTime()
+    volume = a_logic.synthesize(a_segmentation_with_liver_and_tumor)
+    after = contents(a_scene)
+    assert {node: after[node] for node in before} == before
+    assert a_segmentation_with_liver_and_tumor.GetSegmentation().GetMTime() == segmentationTime
+    assert set(after) - set(before) == {volume.GetID(), volume.GetNodeReferenceID("MAISI.Labels")}
+
+
+def test_a_second_ct_has_a_name_of_its_own(a_logic, a_segmentation_with_liver_and_tumor):
+    first = a_logic.synthesize(a_segmentation_with_liver_and_tumor)
+    second = a_logic.synthesize(a_segmentation_with_liver_and_tumor)
+    assert first.GetName() != second.GetName()
+    assert "SYNTHETIC" in second.GetName()
+
+
+def test_start_synthesis_does_not_wait(a_logic, a_segmentation_with_liver_and_tumor):
+    job = a_logic.startSynthesis(a_segmentation_with_liver_and_tumor, model="slow")
+    assert not job.done
+    assert job.volumeNode is None
+    waitUntil(lambda: job.poll() and job.progress)
+    assert job.state == "running"
+    assert job.wait(20) is job.volumeNode
+    assert (job.state, job.error) == ("done", "")
+
+
+def test_an_edit_of_the_segmentation_during_the_run_does_not_matter(
+    a_logic, a_segmentation_with_liver_and_tumor, a_liver_with_tumor
+):
+    job = a_logic.startSynthesis(a_segmentation_with_liver_and_tumor, model="slow")
+    a_segmentation_with_liver_and_tumor.GetSegmentation().RemoveAllSegments()
+    assert np.array_equal(readLabelmap(job.wait(20)).array, a_liver_with_tumor.array)
+
+
+def test_segments_without_voxels_are_noticed(a_logic, a_segmentation_with_liver_and_tumor):
+    a_segmentation_with_liver_and_tumor.GetSegmentation().AddEmptySegment("", "Pancreas")
+    job = a_logic.startSynthesis(a_segmentation_with_liver_and_tumor)
+    job.wait(20)
+    assert job.notices == ["No voxels of: 'Pancreas' (empty, or covered by other segments)."]
+
+
+# ---- changing a CT
+
+
+@pytest.fixture
+def a_case(an_editing_logic, a_segmentation_with_liver_and_tumor):
+    """A CT and its segmentation, in which the spleen has shrunk since."""
+    before = an_editing_logic.synthesize(a_segmentation_with_liver_and_tumor, seed=5)
+    return before, a_segmentation_with_liver_and_tumor
+
+
+def shrinkSpleen(segmentation, labels, grid) -> np.ndarray:
+    mask = labels.array == SPLEEN
+    mask[:20] = False
+    setSegment(segmentation, segmentNamed(segmentation, "Spleen"), mask, grid)
+    return (labels.array == SPLEEN) & ~mask
+
+
+def test_resynthesis_changes_only_where_the_segments_changed(an_editing_logic, a_case, a_liver_with_tumor, a_volume):
+    before, segmentation = a_case
+    old = readImage(before).array
+    changed = shrinkSpleen(segmentation, a_liver_with_tumor, a_volume)
+    after = an_editing_logic.resynthesize(before, segmentation)
+    new = readImage(after).array
+    assert after is not before
+    assert np.array_equal(new[~changed], old[~changed])
+    assert (new[changed] != old[changed]).all()
+    assert np.array_equal(readImage(before).array, old), "the earlier CT is kept"
+    assert json.loads(after.GetAttribute("MAISI.Request"))["edit"]
+    assert seedOf(after) == 5, "the same noise as before"
+
+
+def test_resynthesis_can_follow_resynthesis_and_a_saved_scene(
+    an_editing_logic, a_case, a_liver_with_tumor, a_volume, a_scene, tmp_path
+):
+    before, segmentation = a_case
+    old = readImage(before).array
+    changed = shrinkSpleen(segmentation, a_liver_with_tumor, a_volume)
+    an_editing_logic.resynthesize(before, segmentation)
+    a_scene.WriteToMRB(str(tmp_path / "scene.mrb"), None)
+    a_scene.Clear(0)
+    a_scene.ReadFromMRB(str(tmp_path / "scene.mrb"), True)
+    volumes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+    after = next(volume for volume in volumes if '"edit": true' in (volume.GetAttribute("MAISI.Request") or ""))
+    segmentation = slicer.util.getNode("Case")
+    grid = addVolume(np.zeros(old.shape, np.int16), a_liver_with_tumor.affine, "Grid")
+    setSegment(segmentation, segmentNamed(segmentation, "Spleen"), a_liver_with_tumor.array == SPLEEN, grid)
+    back = readImage(an_editing_logic.resynthesize(after, segmentation))
+    assert back.same_grid(a_liver_with_tumor), "saving turns this grid around, the segmentation's counts"
+    assert np.array_equal(back.array, old)
+    assert changed.any()
+
+
+def test_an_unchanged_segmentation_is_refused(an_editing_logic, a_case):
+    before, segmentation = a_case
+    with pytest.raises(InputError, match="is as it was when 'Case SYNTHETIC CT' was made: edit it first"):
+        an_editing_logic.resynthesize(before, segmentation)
+
+
+def test_another_grid_is_refused(an_editing_logic, a_case, an_oblique_affine):
+    before, segmentation = a_case
+    other = addVolume(np.zeros((24, 20, 15), np.int16), an_oblique_affine, "Other")
+    segmentation.SetReferenceImageGeometryParameterFromVolumeNode(other)
+    with pytest.raises(InputError, match="is on another grid than the segmentation"):
+        an_editing_logic.resynthesize(before, segmentation)
+
+
+def test_a_ct_whose_labels_were_deleted_is_refused(a_scene, an_editing_logic, a_case):
+    before, segmentation = a_case
+    a_scene.RemoveNode(before.GetNodeReference("MAISI.Labels"))
+    with pytest.raises(InputError, match="no label map with 'Case SYNTHETIC CT'"):
+        an_editing_logic.resynthesize(before, segmentation)
+
+
+# ---- bad input: one sentence, nothing changed
+
+
+def test_an_empty_segmentation_is_refused(a_scene, a_logic, a_volume):
+    node = addSegmentation(a_volume)
+    before = contents(a_scene)
+    with pytest.raises(InputError, match="'Case' has no segments"):
+        a_logic.synthesize(node)
+    node.GetSegmentation().AddEmptySegment("", "Segment_1")
+    with pytest.raises(InputError, match="No segment of 'Case' was recognized"):
+        a_logic.synthesize(node)
+    node.GetSegmentation().AddEmptySegment("", "Liver")
+    with pytest.raises(InputError, match="'Case' is empty"):
+        a_logic.synthesize(node)
+    assert set(contents(a_scene)) == set(before)
+    assert a_logic.worker.hello is None, "no process was started for it"
+
+
+def test_no_segmentation_is_refused(a_logic):
+    with pytest.raises(InputError, match="Choose a segmentation"):
+        a_logic.synthesize(None)
+
+
+# ---- ends in the middle
+
+
+@pytest.mark.parametrize(
+    ("model", "sentence"),
+    [
+        ("crash", "ended unexpectedly"),
+        ("oom", "out of memory"),
+        ("bad-input", "The label map is empty; draw something."),
+    ],
+)
+def test_a_failure_is_told_and_changes_nothing(
+    a_scene, a_logic, a_segmentation_with_liver_and_tumor, folders, model, sentence
+):
+    before = contents(a_scene)
+    with pytest.raises(JobError, match=sentence):
+        a_logic.synthesize(a_segmentation_with_liver_and_tumor, model=model)
+    assert contents(a_scene) == before
+    assert list(folders.iterdir()) == []
+    assert a_logic.synthesize(a_segmentation_with_liver_and_tumor), "and the next one works"
+
+
+def test_a_killed_worker_is_told(a_scene, a_logic, a_segmentation_with_liver_and_tumor):
+    import psutil
+
+    before = contents(a_scene)
+    job = a_logic.startSynthesis(a_segmentation_with_liver_and_tumor, model="hang")
+    waitUntil(lambda: job.poll() and job.state == "running")
+    psutil.Process(a_logic.worker._process.pid).kill()
+    with pytest.raises(JobError, match="ended unexpectedly"):
+        job.wait(20)
+    assert job.state == "failed"
+    assert contents(a_scene) == before
+
+
+@pytest.mark.parametrize("moment", ["queued", "starting", "running", "hanging", "finished but not noticed", "done"])
+def test_cancel_at_any_moment(a_scene, a_logic, a_segmentation_with_liver_and_tumor, folders, moment):
+    first = a_logic.startSynthesis(a_segmentation_with_liver_and_tumor) if moment == "queued" else None
+    model = {"running": "slow", "hanging": "hang"}.get(moment, "well")
+    job = a_logic.startSynthesis(a_segmentation_with_liver_and_tumor, model=model)
+    before = set(contents(a_scene))
+    if moment in ("running", "hanging"):
+        waitUntil(lambda: job.poll() and job.state == "running")
+    if moment == "finished but not noticed":
+        output = next(folders.iterdir()) / "ct.npy"
+        waitUntil(lambda: a_logic.worker.poll() or output.exists() or job._job.done)
+    if moment == "done":
+        job.wait(20)
+    job.cancel()
+    pollToTheEnd(job)
+    if moment == "done":
+        assert job.state == "done"
+    elif moment == "finished but not noticed":
+        assert job.state in ("done", "cancelled")
+    else:
+        assert job.state == "cancelled"
+        with pytest.raises(JobCancelled):
+            job.wait()
+    assert (set(contents(a_scene)) == before) == (job.state != "done")
+    if first:
+        first.wait(20)
+    assert list(folders.iterdir()) == []
+
+
+def test_scene_closed_during_a_run_keeps_the_ct_out_of_the_new_scene(
+    a_scene, a_logic, a_segmentation_with_liver_and_tumor, a_liver_with_tumor, folders
+):
+    job = a_logic.startSynthesis(a_segmentation_with_liver_and_tumor, model="slow")
+    a_scene.Clear(0)
+    with pytest.raises(JobError, match="The scene was closed during the synthesis"):
+        job.wait(20)
+    assert contents(a_scene) == {}
+    assert job.image.same_grid(a_liver_with_tumor, tolerance_mm=1e-9), "nothing is lost"
+    assert np.array_equal(readImage(job.addToScene()).array, job.image.array)
+    assert list(folders.iterdir()) == []
+
+
+def test_segmentation_removed_during_a_run_does_not_lose_the_ct(a_scene, a_logic, a_segmentation_with_liver_and_tumor):
+    job = a_logic.startSynthesis(a_segmentation_with_liver_and_tumor, model="slow")
+    a_scene.RemoveNode(a_segmentation_with_liver_and_tumor)
+    assert job.wait(20).GetName() == "Case SYNTHETIC CT"
+    assert any("was removed during the synthesis" in notice for notice in job.notices)
+
+
+def test_an_unreadable_result_is_a_failure_and_not_an_exception_in_the_timer(
+    a_scene, a_logic, a_segmentation_with_liver_and_tumor, folders
+):
+    job = a_logic.startSynthesis(a_segmentation_with_liver_and_tumor, model="slow")
+    waitUntil(lambda: job.poll() and job.state == "running")
+    waitUntil(lambda: a_logic.worker.poll() or job._job.done)
+    next(folders.iterdir()).joinpath("ct.npy").write_bytes(b"\x93NUMPY")
+    pollToTheEnd(job)
+    assert job.state == "failed"
+    assert "could not be read" in job.error
