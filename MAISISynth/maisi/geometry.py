@@ -145,6 +145,30 @@ def plan_grid(shape: Sequence[int], affine: np.ndarray, rules: GridRules) -> Gri
     )
 
 
+def place_on(labels: LabelVolume, grid: Volume) -> LabelVolume:
+    """``labels`` on ``grid`` when their voxels coincide: other extent, other axis order or other directions, but no
+    resampling. Files that hold a cropped segmentation come back to the CT's grid in this way.
+
+    Raises:
+        InputError: the voxels do not coincide, or labels lie outside ``grid``.
+    """
+    if labels.same_grid(grid):
+        return labels
+    to_grid = np.linalg.solve(grid.affine, labels.affine)[:3]
+    steps = np.rint(to_grid)
+    drift = np.abs(to_grid - steps) @ [*labels.shape, 1]
+    turns = np.abs(steps[:, :3])
+    if drift.max() > 0.02 or not (turns.sum(axis=0) == 1).all() or not (turns.sum(axis=1) == 1).all():
+        raise InputError("The labels and the CT lie on different grids; resample one to the other.")
+    index = np.argwhere(labels.array)
+    at = (index @ steps[:, :3].T + steps[:, 3]).astype(int)
+    if ((at < 0) | (at >= grid.shape)).any():
+        raise InputError("The labels reach beyond the CT; crop them to it or give the CT they were drawn on.")
+    placed = np.zeros(grid.shape, np.uint8)
+    placed[tuple(at.T)] = labels.array[tuple(index.T)]
+    return LabelVolume(placed, grid.affine)
+
+
 def _check_extent(grid: Volume) -> None:
     fov = grid.field_of_view
     told = " x ".join(f"{mm:.0f}" for mm in fov)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from maisi.errors import InputError
-from maisi.geometry import GridRules, plan_grid
+from maisi.geometry import GridRules, place_on, plan_grid
 from maisi.volume import ImageVolume, LabelVolume
 
 FREE = GridRules(spacing_min=(0.1,) * 3, spacing_max=(60.0,) * 3, min_size=8, multiple=8, max_size=64)
@@ -202,6 +202,39 @@ def test_a_flat_affine_is_refused():
     affine[:3, 1] = affine[:3, 0]
     with pytest.raises(InputError, match="spacing"):
         plan_grid((40, 40, 40), affine, FREE)
+
+
+@given(grids(sizes=st.integers(5, 9)), st.permutations(range(3)), st.sets(st.integers(0, 2)))
+def test_cropped_and_reordered_labels_return_to_their_grid(grid, order, flips):
+    labels = random_labels(*grid)
+    inner = np.zeros_like(labels.array)
+    inner[1:4, 2:5, 1:3] = labels.array[1:4, 2:5, 1:3]
+    crop = np.eye(4)
+    crop[:3, 3] = 1, 2, 1
+    turned = inner[1:4, 2:5, 1:3].transpose(order)
+    affine = (grid[1] @ crop)[:, [*order, 3]]
+    for axis in flips:
+        affine[:3, 3] += affine[:3, axis] * (turned.shape[axis] - 1)
+        affine[:3, axis] *= -1
+    stored = LabelVolume(np.ascontiguousarray(np.flip(turned, tuple(flips))), affine)
+    placed = place_on(stored, labels)
+    assert np.array_equal(placed.array, inner)
+    assert placed.same_grid(labels)
+
+
+@pytest.mark.parametrize(
+    ("matrix", "message"),
+    [
+        (np.diag([2.5, 2, 2, 1]), "different grids"),
+        ([[2, 0, 0, 0.5], [0, 2, 0, 0], [0, 0, 2, 0], [0, 0, 0, 1]], "different grids"),
+        ([[2, 1, 0, 0], [-1, 2, 0, 0], [0, 0, 2, 0], [0, 0, 0, 1]], "different grids"),
+        ([[2, 0, 0, 4], [0, 2, 0, 0], [0, 0, 2, 0], [0, 0, 0, 1]], "reach beyond"),
+    ],
+)
+def test_labels_that_do_not_fit_a_grid_are_refused(matrix, message):
+    labels = LabelVolume(np.ones((10, 10, 10), np.uint8), np.array(matrix, float))
+    with pytest.raises(InputError, match=message):
+        place_on(labels, ImageVolume(np.zeros((10, 10, 10), np.int16), np.diag([2.0, 2, 2, 1])))
 
 
 def test_a_volume_of_another_grid_is_refused():
