@@ -72,20 +72,34 @@ def read_image(path: str | os.PathLike) -> ImageVolume:
     return ImageVolume(hu if np.array_equal(hu, array) else array.astype(np.float32), affine)
 
 
-def write_volume(path: str | os.PathLike, volume: Volume) -> None:
+def write_volume(path: str | os.PathLike, volume: Volume, description: str = "") -> None:
     """Write ``volume`` in the format of ``path``'s ending: .nii, .nii.gz, .nrrd or .mha.
 
+    Args:
+        description: stands in the file's header (a NIfTI header holds 79 letters).
+
     Raises:
-        InputError: the ending is not one of these, or the folder is missing or not writable.
+        InputError: the ending is not one of these, the folder is missing or not writable, or the disk is full.
     """
     path = check_writable(path)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".maisi-") as folder:
-        part = Path(folder) / ("part" + _ending(path))
-        if part.name.endswith(NIFTI):
-            nib.save(nib.Nifti1Image(volume.array, volume.affine), part)
-        else:
-            sitk.WriteImage(_to_itk(volume), part, useCompression=True)
-        os.replace(part, path)
+    try:
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".maisi-") as folder:
+            part = Path(folder) / ("part" + _ending(path))
+            _save(part, volume, description)
+            os.replace(part, path)
+    except (OSError, RuntimeError) as error:
+        raise InputError(f"{path} could not be written: {error}.") from error
+
+
+def _save(path: Path, volume: Volume, description: str) -> None:
+    if path.name.endswith(NIFTI):
+        image = nib.Nifti1Image(volume.array, volume.affine)
+        image.header["descrip"] = description.encode("ascii", "replace")[:79]
+        nib.save(image, path)
+    else:
+        image = _to_itk(volume)
+        image["description"] = description
+        sitk.WriteImage(image, path, useCompression=True)
 
 
 def check_writable(path: str | os.PathLike) -> Path:

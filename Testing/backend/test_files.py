@@ -68,6 +68,14 @@ def test_nrrd_and_nifti_of_the_same_volume_lie_in_the_same_place(tmp_path, label
     assert read_labels(tmp_path / "b.nii.gz").same_grid(labels)
 
 
+@pytest.mark.parametrize("ending", [".nii.gz", ".nrrd"])
+def test_the_description_stands_in_the_file(tmp_path, labels, ending):
+    path = tmp_path / f"ct{ending}"
+    write_volume(path, labels, "SYNTHETIC CT " + "x" * 100)
+    header = sitk.ReadImage(path)
+    assert header["descrip" if ending == ".nii.gz" else "description"].startswith("SYNTHETIC CT x")
+
+
 def test_an_image_with_fractions_stays_float(tmp_path):
     image = read_image(save_nifti(tmp_path / "ct.nii.gz", np.full((4, 4, 4), 10.5, np.float64)))
     assert image.array.dtype == np.float32
@@ -260,7 +268,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, labels, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("maisi.files.nib.save", fail)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(InputError, match="No space"):
         write_volume(path, labels)
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
