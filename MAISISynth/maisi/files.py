@@ -7,11 +7,11 @@ name and moved there when complete, so a crash leaves no half file.
 from __future__ import annotations
 
 import os
-import re
 import tempfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import nibabel as nib
 import numpy as np
@@ -21,7 +21,7 @@ from nibabel.openers import Opener
 from nibabel.spatialimages import HeaderDataError
 
 from maisi.errors import InputError
-from maisi.labels import find_label, find_terminology, map_ids, merge
+from maisi.labels import LABELS, find_label, find_terminology, map_ids, merge
 from maisi.volume import ImageVolume, LabelVolume, Volume
 
 NIFTI = (".nii", ".nii.gz")
@@ -35,8 +35,8 @@ sitk.ProcessObject.SetGlobalWarningDisplay(False)  # unreadable files are report
 def read_labels(path: str | os.PathLike, source: str = "maisi") -> LabelVolume:
     """The label map in ``path`` as MAISI ids.
 
-    In a ``.seg.nrrd`` the segments' names (else their SNOMED CT codes) decide, whatever their values, because
-    3D Slicer numbers segments 1, 2, 3 ... by itself; overlaps are resolved as in :func:`maisi.labels.merge`.
+    In a ``.seg.nrrd`` the segments' ``MAISI.Label`` tags, SNOMED CT codes and names decide, whatever their values,
+    because 3D Slicer numbers segments 1, 2, 3 ... by itself; overlaps are resolved as in :func:`maisi.labels.merge`.
 
     Args:
         source: numbering of the values in other files: "maisi", "totalsegmentator" or "vista3d".
@@ -201,36 +201,55 @@ def _read_segmentation(path: Path) -> LabelVolume:
     image = _read_itk(path)
     array = _itk_array(image)
     array = array if array.ndim == 4 else array[..., np.newaxis]
-    layers, unknown = [], []
-    for name, codes, layer, value in _segments(image):
-        id_ = find_label(name)
-        id_ = find_terminology(*codes) if id_ is None else id_
-        if id_ is None:
-            unknown.append(name)
-        else:
-            layers.append((array[..., layer] == value, id_))
+    segments = list(_segments(image))
+    unknown = [segment.name for segment in segments if not segment.ids]
     if unknown:
         raise InputError(
             f"{path} has segments that are not understood: {', '.join(unknown)}; rename them (for example to "
             '"left kidney") or remove them.'
         )
+    for segment in segments:
+        if len(segment.ids) > 1:
+            says, means = (LABELS[id_].name for id_ in segment.ids)
+            raise InputError(
+                f'The segment "{segment.name}" of {path} is {says} by its terminology but {means} by its name; '
+                "make them agree."
+            )
+    layers = [(array[..., segment.layer] == segment.value, segment.ids[0]) for segment in segments]
     return LabelVolume(merge(layers, array.shape[:3]), _itk_affine(image))
 
 
-def _segments(image: sitk.Image) -> Iterator[tuple[str, list[str], int, int]]:
-    """Name, five SNOMED CT codes, layer and value of each segment. Slicer 4.10 and older wrote a layer for each."""
+class _Segment(NamedTuple):
+    """``ids``: what it is understood to be; one id, or none, or two that contradict each other."""
+
+    name: str
+    ids: tuple[int, ...]
+    layer: int
+    value: int
+
+
+def _segments(image: sitk.Image) -> Iterator[_Segment]:
+    """The segments of the file's header. Slicer 4.10 and older wrote a layer for each."""
     header = {key: image.GetMetaData(key) for key in image.GetMetaDataKeys()}
     count = 0
     while f"Segment{count}_ID" in header:
         get = {key.partition("_")[2]: value for key, value in header.items() if key.startswith(f"Segment{count}_")}
-        entry = re.search(r"TerminologyEntry:([^|]*)", get.get("Tags", ""))
-        codes = _codes(entry[1] if entry else "")
-        yield get.get("Name", get["ID"]), codes, int(get.get("Layer", count)), int(get.get("LabelValue", 1))
+        name = get.get("Name", get["ID"])
+        tags = dict(tag.partition(":")[::2] for tag in get.get("Tags", "").split("|"))
+        yield _Segment(name, _understood(name, tags), int(get.get("Layer", count)), int(get.get("LabelValue", 1)))
         count += 1
 
 
+def _understood(name: str, tags: dict[str, str]) -> tuple[int, ...]:
+    tag = tags.get("MAISI.Label", "")
+    if tag.isdecimal() and int(tag) in LABELS:
+        return (int(tag),)
+    found = find_terminology(*_codes(tags.get("TerminologyEntry", ""))), find_label(name)
+    return tuple(dict.fromkeys(id_ for id_ in found if id_ is not None))
+
+
 def _codes(entry: str) -> list[str]:
-    """Category, type, type modifier, region and region modifier of ``context~SCT^123^Meaning~...``; "" where absent."""
+    """Category, type, type modifier, region, region modifier of ``context~SCT^123^Meaning~...``; "" where absent."""
     fields = [part.split("^") for part in entry.split("~")]
     values = [field[1] if len(field) == 3 else "" for field in fields] + [""] * 7
     return [*values[1:4], *values[5:7]]

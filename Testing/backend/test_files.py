@@ -110,7 +110,7 @@ def save_segmentation(path, layers, segments):
     for n, (name, layer, value, entry) in enumerate(segments):
         image[f"Segment{n}_ID"] = f"Segment_{n}"
         image[f"Segment{n}_Name"] = name
-        image[f"Segment{n}_Tags"] = f"Some.Tag:1|TerminologyEntry:{entry}|Other:2|"
+        image[f"Segment{n}_Tags"] = f"Some.Tag:1|TerminologyEntry:{entry}|"
         if layer is not None:
             image[f"Segment{n}_Layer"] = str(layer)
             image[f"Segment{n}_LabelValue"] = str(value)
@@ -141,6 +141,17 @@ def test_segments_get_their_ids_by_name_and_tumors_lie_on_top(tmp_path, two_laye
 def test_a_segment_whose_name_says_nothing_is_understood_by_its_codes(tmp_path, two_layers):
     path = save_segmentation(tmp_path / "s.seg.nrrd", two_layers[1:], [("Segment_1", 0, 1, MASS)])
     assert set(np.unique(read_labels(path).array)) == {0, 26}
+
+
+def test_our_own_tag_wins_over_everything(tmp_path, two_layers):
+    path = save_segmentation(tmp_path / "s.seg.nrrd", two_layers[1:], [("Spleen", 0, 1, MASS + "|MAISI.Label:24")])
+    assert set(np.unique(read_labels(path).array)) == {0, 24}
+
+
+def test_a_name_that_contradicts_the_codes_is_told(tmp_path, two_layers):
+    path = save_segmentation(tmp_path / "s.seg.nrrd", two_layers[1:], [("Spleen", 0, 1, MASS)])
+    with pytest.raises(InputError, match='"Spleen" .* is hepatic tumor by its terminology but spleen by its name'):
+        read_labels(path)
 
 
 def test_old_files_have_one_layer_for_each_segment(tmp_path, two_layers):
