@@ -150,7 +150,7 @@ def test_our_own_tag_wins_over_everything(tmp_path, two_layers):
 
 def test_a_name_that_contradicts_the_codes_is_told(tmp_path, two_layers):
     path = save_segmentation(tmp_path / "s.seg.nrrd", two_layers[1:], [("Spleen", 0, 1, MASS)])
-    with pytest.raises(InputError, match='"Spleen" .* is hepatic tumor by its terminology but spleen by its name'):
+    with pytest.raises(InputError, match=r'"Spleen" .* is hepatic tumor by its terminology but spleen by its name'):
         read_labels(path)
 
 
