@@ -294,10 +294,16 @@ def remove_lesions(array: np.ndarray) -> np.ndarray:
     return healed
 
 
-def _box_with_nearest(mask: np.ndarray, hosts: np.ndarray, margin: int = 16) -> tuple[slice, ...]:
-    """A box around ``mask`` that surely holds the nearest host of each of its voxels, small where that is enough."""
-    (box,) = ndimage.find_objects(mask.astype(np.uint8))
-    box = tuple(slice(max(s.start - margin, 0), s.stop + margin) for s in box)
-    if hosts[box].any() and ndimage.distance_transform_edt(~hosts[box])[mask[box]].max() <= margin:
-        return box
-    return tuple(slice(0, n) for n in mask.shape)
+def _box_with_nearest(mask: np.ndarray, hosts: np.ndarray) -> tuple[slice, ...]:
+    """A box around ``mask`` that surely holds the nearest host of each of its voxels; small where that is enough."""
+    (found,) = ndimage.find_objects(mask.astype(np.uint8))
+    margin = 8
+    while True:
+        margin *= 2
+        box = tuple(
+            slice(max(s.start - margin, 0), min(s.stop + margin, n)) for s, n in zip(found, mask.shape, strict=True)
+        )
+        if hosts[box].shape == mask.shape:
+            return box
+        if hosts[box].any() and ndimage.distance_transform_edt(~hosts[box])[mask[box]].max() <= margin:
+            return box
