@@ -10,7 +10,6 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import torch
 from scipy import ndimage
 
 from maisi.body import with_body

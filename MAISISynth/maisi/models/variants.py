@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -80,10 +80,10 @@ def read_variant(card: Path) -> Variant:
         raise InputError(f"The model card {card} cannot be used ({error!r}); restore it from the extension.") from error
 
 
-@cache
-def variants(folder: Path = SHIPPED_MODELS) -> dict[str, Variant]:
-    """All models of a folder, by name."""
-    found = (read_variant(card) for card in sorted(folder.glob("*.json")))
+def variants() -> dict[str, Variant]:
+    """All models, by name: those that ship, and those in the folder that the variable ``MAISI_MODELS`` names."""
+    folders = [SHIPPED_MODELS, *(Path(f) for f in [os.environ.get("MAISI_MODELS")] if f)]
+    found = (read_variant(card) for folder in folders for card in sorted(folder.glob("*.json")))
     return {variant.name: variant for variant in found}
 
 

@@ -10,6 +10,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -103,7 +104,7 @@ def read_case(path: Path) -> Case:
     try:
         with np.load(path, allow_pickle=False) as data:
             return Case(data["labels"], data["hu"], data["spacing"], bool(data["contrast"]))
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, BadZipFile) as error:
         raise InputError(f"{path} is not a training case; delete it and generate it again.") from error
 
 

@@ -16,12 +16,18 @@ from maisi.models.networks import COMPRESSION, MASK_BITS
 from maisi.train.recipe import GRID, INTENSITY, NETWORKS
 
 
-def export_model(folder: Path, name: str, networks: dict[str, nn.Module], facts: dict[str, Any]) -> Path:
+def export_model(
+    folder: Path,
+    name: str,
+    networks: dict[str, nn.Module],
+    facts: dict[str, Any],
+    architecture: dict[str, dict[str, Any]] = NETWORKS,
+) -> Path:
     """Write ``name.safetensors`` (float16) and ``name.json`` into ``folder``.
 
     Args:
         networks: "autoencoder", "unet", "controlnet". facts: title, description, license, training, metrics and
-            default_steps for the card.
+            default_steps for the card. architecture: what ``networks`` were built from.
 
     Returns:
         Path of the card.
@@ -41,7 +47,7 @@ def export_model(folder: Path, name: str, networks: dict[str, nn.Module], facts:
         "description": facts["description"],
         "license": facts["license"],
         "model": {
-            "networks": NETWORKS,
+            "networks": architecture,
             "intensity": {"hu": INTENSITY.hu, "unit": INTENSITY.unit},
             "grid": GRID,
             "default_steps": facts["default_steps"],

@@ -19,9 +19,11 @@ _SINK = 3.0
 
 
 def prepare_autoencoder(network: Autoencoder) -> None:
-    """Initialise so that the network begins as a nearly linear codec that keeps absolute HU.
+    """Initialise so that the network begins as a linear codec that keeps absolute HU and edges.
 
     - The last convolution of every residual block starts at zero: the block begins as its skip path.
+    - The encoder begins as a fixed filter bank whose four latents are the mean and the three slopes of 4x4x4 blocks.
+      From random filters training finds the mean at once but the slopes, which are edges, very late.
     - Group norm would make HU depend on how much air surrounds the patient. In front of the two final norms each
       group gets two constant channels, +3 and -3, that dominate its statistics, so the norm is nearly a fixed scaling.
     - log sigma starts at -5 and hardly depends on the input: the latents are not drowned in noise.
@@ -33,14 +35,43 @@ def prepare_autoencoder(network: Autoencoder) -> None:
         if isinstance(module, MaisiResBlock):
             nn.init.zeros_(module.conv2.conv.conv.weight)
             nn.init.zeros_(module.conv2.conv.conv.bias)
-    for half in (network.encoder, network.decoder):
-        block, norm = _last_residual_block(half)
-        bias = block.conv2.conv.conv.bias.detach().view(norm.num_groups, -1)
-        bias[:, 0], bias[:, 1] = _SINK, -_SINK
-    sigma = network.quant_conv_log_sigma.conv
     with torch.no_grad():
+        _begin_as_filter_bank(network)
+        for half in (network.encoder, network.decoder):
+            block, norm = _last_residual_block(half)
+            bias = block.conv2.conv.conv.bias.view(norm.num_groups, -1)
+            bias[:, 0], bias[:, 1] = _SINK, -_SINK
+        sigma = network.quant_conv_log_sigma.conv
         sigma.weight.mul_(0.1)
         sigma.bias.fill_(-5.0)
+
+
+def _begin_as_filter_bank(network: Autoencoder) -> None:
+    """Set the encoder's plain convolutions to two levels of a Haar-like transform (4 of its 64 coefficients remain)."""
+    convolutions = {name: m for name, m in network.encoder.named_modules() if isinstance(m, nn.Conv3d)}
+    plain = [m for name, m in convolutions.items() if ".conv1." not in name and ".conv2." not in name]
+    into, first, second, shortcut, out = plain
+    for conv in (into, first, second, shortcut, out):
+        conv.weight.mul_(0.1)
+        conv.bias.zero_()
+    mean, slope = torch.tensor([0.5, 0.5, 0.0]), torch.tensor([-0.5, 0.5, 0.0])
+    banks = [(mean, mean, mean), (slope, mean, mean), (mean, slope, mean), (mean, mean, slope)]
+    cubes = torch.stack([torch.einsum("i,j,k->ijk", *bank) for bank in banks])
+    into.weight[0], into.weight[0, 0, 1, 1, 1] = 0.0, 1.0
+    first.weight[:4], first.weight[:4, 0] = 0.0, cubes
+    second.weight[:4] = 0.0
+    second.weight[:4, 0] = cubes  # mean of means; slopes of means (over 2 voxels)
+    for axis in (1, 2, 3):
+        second.weight[axis, axis] = 0.5 * cubes[0]  # plus the slopes within the halves
+    signal = range(2, 6)  # channels 0 and 1 of the group are the constant ones
+    for component, channel in enumerate(signal):
+        shortcut.weight[channel] = 0.0
+        shortcut.weight[channel, component] = 1.0
+        out.weight[component] = 0.0
+        out.weight[component, channel, 1, 1, 1] = 4.0 if component == 0 else 12.0
+    mu = network.quant_conv_mu.conv
+    mu.weight.copy_(torch.eye(4).view(4, 4, 1, 1, 1))
+    mu.bias.zero_()
 
 
 def _last_residual_block(half: nn.Module) -> tuple[MaisiResBlock, nn.GroupNorm]:
