@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-
 import numpy as np
 import pytest
 
@@ -33,8 +31,7 @@ def a_liver_with_tumor(an_oblique_affine) -> LabelVolume:
 @pytest.fixture
 def a_scene():
     """An empty MRML scene, which is ``slicer.mrmlScene`` during the test."""
-    if importlib.util.find_spec("slicer") is None:
-        pytest.skip("slicer-core is not installed: run `make setup`")
+    pytest.importorskip("slicer", reason="slicer-core is not installed: run `make setup`")
     from MAISISynthLib.CoreScene import startScene
 
     scene = startScene()

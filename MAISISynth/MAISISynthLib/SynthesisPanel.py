@@ -40,8 +40,10 @@ class SynthesisPanel(VTKObservationMixin):
         self.ui.synthesizeButton.text = state.buttonText
         self.ui.synthesizeButton.enabled = state.buttonEnabled
         self.ui.synthesizeButton.toolTip = state.status
-        for widget in (self.ui.segmentationSelector, self.ui.beforeSelector, self.ui.seedSpinBox, self.ui.diceButton):
+        for widget in (self.ui.segmentationSelector, self.ui.beforeSelector):
             widget.enabled = state.inputsEnabled
+        for widget in (self.ui.seedSpinBox, self.ui.diceButton):
+            widget.enabled = state.seedEnabled
         self.ui.progressBar.visible = state.running
         self.ui.progressBar.maximum = 0 if state.percent is None else 100  # 0: Qt's "busy"
         self.ui.progressBar.value = state.percent or 0

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from subprocess import CalledProcessError
 from typing import Protocol
 
 import slicer
 
 from maisi.errors import InputError
 from maisi.protocol import Progress
+from MAISILib import Dependencies
 from MAISILib.Settings import Settings
 from MAISILib.Translate import _
 from MAISISynthLib.InputCheck import checkInput
@@ -25,7 +28,7 @@ class PanelState:
     Attributes:
         status: the sentences beside the button.
         buttonText, buttonEnabled: the one button that starts and cancels.
-        inputsEnabled: whether segmentation, earlier CT and seed can be changed.
+        inputsEnabled: whether other nodes can be chosen. seedEnabled: whether the seed matters.
         running: whether ``poll`` must be called regularly.
         percent: of the progress bar, 0-100; None for "busy". progressText: beside it.
         log: lines of the worker. logOpened: whether they should be seen now.
@@ -35,6 +38,7 @@ class PanelState:
     buttonText: str
     buttonEnabled: bool
     inputsEnabled: bool = True
+    seedEnabled: bool = True
     running: bool = False
     percent: int | None = 0
     progressText: str = ""
@@ -55,8 +59,16 @@ class View(Protocol):
 class SynthesisPresenter:
     """Between the panel and the logic. The panel tells what the user did; the presenter tells what to show."""
 
-    def __init__(self, view: View, logic: MAISISynthLogic, settings: Settings) -> None:
+    def __init__(
+        self,
+        view: View,
+        logic: MAISISynthLogic,
+        settings: Settings,
+        ensurePackages: Callable[[], None] = Dependencies.ensure,
+    ) -> None:
+        """``ensurePackages`` installs what the application's own Python lacks, after asking."""
         self._view, self._logic, self._settings = view, logic, settings
+        self._ensurePackages = ensurePackages
         self._segmentationNode: slicer.vtkMRMLSegmentationNode | None = None
         self._before: slicer.vtkMRMLScalarVolumeNode | None = None
         self._job: SynthesisJob | None = None
@@ -75,7 +87,7 @@ class SynthesisPresenter:
         self.update()
 
     def press(self, seed: int) -> None:
-        """The user pressed the button: start, or cancel what runs."""
+        """The user pressed the button: start, or cancel what runs. ``seed`` counts for a whole new CT only."""
         if self._job is not None:
             self._job.cancel()
         else:
@@ -102,10 +114,16 @@ class SynthesisPresenter:
     def _start(self, seed: int) -> None:
         self._outcome, self._log, self._logOpened = "", "", False
         try:
+            if not self._settings.python:
+                self._ensurePackages()
+            # An edit takes the seed of the CT that it changes (None), so that there is no seam.
             self._job = self._logic.startSynthesis(
-                self._segmentationNode, seed=seed, device=self._settings.device, before=self._before
+                self._segmentationNode,
+                seed=None if self._before else seed,
+                device=self._settings.device,
+                before=self._before,
             )
-        except InputError as error:
+        except (InputError, RuntimeError, CalledProcessError) as error:  # the latter two: packages
             self._outcome = str(error)
 
     def _finish(self) -> None:
@@ -127,6 +145,7 @@ class SynthesisPresenter:
             status=self._outcome or sentence,
             buttonText=_("Synthesize the change") if self._before else _("Synthesize"),
             buttonEnabled=valid,
+            seedEnabled=self._before is None,
             log=self._log,
             logOpened=self._logOpened,
         )
@@ -138,6 +157,7 @@ class SynthesisPresenter:
             buttonText=_("Cancel"),
             buttonEnabled=True,
             inputsEnabled=False,
+            seedEnabled=False,
             running=True,
             percent=percent,
             progressText=text,

@@ -1,9 +1,11 @@
-"""Small things that tests do with a MRML scene."""
+"""Small things that tests do with a MRML scene. Importing this skips the test file where there is no slicer-core."""
 
 from __future__ import annotations
 
 import numpy as np
-import slicer
+import pytest
+
+slicer = pytest.importorskip("slicer", reason="slicer-core is not installed: run `make setup`")
 
 
 def addVolume(array: np.ndarray, affine: np.ndarray, name: str = "CT") -> slicer.vtkMRMLScalarVolumeNode:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import pytest
-import slicer
 
-from helpers.slicer_core import addSegmentation
+from helpers.slicer_core import addSegmentation, slicer
 from maisi.labels import BODY, LABELS, find_label
 from MAISISynthLib.LabelMapping import LABEL_TAG, describeSegment, mapSegments
 

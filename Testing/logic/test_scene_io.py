@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import slicer
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from helpers.grids import anOblique
-from helpers.slicer_core import addSegment, addSegmentation, addVolume, segmentNamed
+from helpers.slicer_core import addSegment, addSegmentation, addVolume, segmentNamed, slicer
 from maisi.errors import InputError
 from maisi.labels import LABELS, find_label
 from maisi.volume import ImageVolume, LabelVolume

@@ -6,12 +6,11 @@ import json
 
 import numpy as np
 import pytest
-import slicer
 
 from helpers import pretend_worker
 from helpers.fake_worker import fakeWorker
 from helpers.processes import waitUntil
-from helpers.slicer_core import addSegmentation, addVolume, contents, segmentNamed, setSegment
+from helpers.slicer_core import addSegmentation, addVolume, contents, segmentNamed, setSegment, slicer
 from maisi.errors import InputError
 from maisi.labels import find_label
 from MAISILib.Job import JobCancelled, JobError

@@ -1,0 +1,174 @@
+"""What the Extensions Index and Slicer's packaging ask for, as far as it can be checked without building."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+MODULE = ROOT / "MAISISynth"
+LEFT_OUT = ("__pycache__", ".egg-info", "CMakeLists.txt", ".ruff_cache", ".pytest_cache")
+SCHEMA_FIELDS = {
+    "$schema": str,
+    "build_dependencies": list,
+    "build_subdirectory": str,
+    "category": str,
+    "enabled": bool,
+    "scm_revision": str,
+    "scm_type": str,
+    "scm_url": str,
+    "tier": int,
+}
+
+
+def cmakeList(name: str) -> list[str]:
+    """The entries of a ``set(name ...)`` in the module's CMakeLists.txt."""
+    text = (MODULE / "CMakeLists.txt").read_text(encoding="utf-8")
+    body = re.search(rf"set\({name}\n(.*?)\n\s*\)", text, re.DOTALL).group(1)
+    return [line.strip().replace("${MODULE_NAME}", "MAISISynth") for line in body.splitlines() if line.strip()]
+
+
+def tree() -> set[str]:
+    """Every file of the module folder that is to be installed."""
+    files = (path.relative_to(MODULE).as_posix() for path in MODULE.rglob("*") if path.is_file())
+    return {file for file in files if not any(part in file for part in LEFT_OUT)}
+
+
+def extensionSetting(name: str) -> str:
+    text = (ROOT / "CMakeLists.txt").read_text(encoding="utf-8")
+    return re.search(rf'set\(EXTENSION_{name} "(.*?)"\)', text, re.DOTALL).group(1)
+
+
+def pngSize(path: Path) -> tuple[int, int]:
+    head = path.read_bytes()[:24]
+    assert head[:8] == b"\x89PNG\r\n\x1a\n", f"{path.name} is not a PNG"
+    return struct.unpack(">II", head[16:24])
+
+
+def test_cmake_lists_equal_the_tree():
+    listed = cmakeList("MODULE_PYTHON_SCRIPTS") + cmakeList("MODULE_PYTHON_RESOURCES")
+    assert sorted(tree() - set(listed)) == [], "files that would be missing in the package"
+    assert sorted(set(listed) - tree()) == [], "listed files that do not exist"
+    assert len(listed) == len(set(listed))
+
+
+def test_cmake_lists_are_sorted_by_kind():
+    assert all(file.endswith(".py") for file in cmakeList("MODULE_PYTHON_SCRIPTS"))
+    assert not any(file.endswith(".py") for file in cmakeList("MODULE_PYTHON_RESOURCES"))
+    for name in ("MODULE_PYTHON_SCRIPTS", "MODULE_PYTHON_RESOURCES"):
+        assert not any(".." in file or file.startswith("/") for file in cmakeList(name))
+
+
+def test_no_stray_python_file_is_taken_for_a_module():
+    """Slicer tries every .py file directly in a module folder as a module."""
+    assert [path.name for path in MODULE.glob("*.py")] == ["MAISISynth.py"]
+
+
+@pytest.fixture(scope="module")
+def an_installed_copy(tmp_path_factory) -> Path:
+    """The listed files alone, as Slicer installs them: one flat folder, relative paths kept."""
+    folder = tmp_path_factory.mktemp("qt-scripted-modules")
+    for file in cmakeList("MODULE_PYTHON_SCRIPTS") + cmakeList("MODULE_PYTHON_RESOURCES"):
+        target = folder / file
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(MODULE / file, target)
+    return folder
+
+
+def runIn(folder: Path, code: str) -> subprocess.CompletedProcess:
+    """A Python that sees the copy and installed libraries, but neither the source tree nor an editable install."""
+    guard = f"""
+import sys
+sys.path = [{str(folder)!r}, *(path for path in sys.path if {str(MODULE)!r} not in path)]
+sys.meta_path = [finder for finder in sys.meta_path if "editable" not in str(finder)]
+"""
+    command = [sys.executable, "-c", guard + code]
+    return subprocess.run(command, capture_output=True, text=True, cwd=folder, timeout=120)
+
+
+def test_everything_imports_from_the_installed_copy(an_installed_copy):
+    pytest.importorskip("slicer", reason="slicer-core is not installed: run `make setup`")
+    pytest.importorskip("torch", reason="torch is not installed: run `make setup`")
+    code = f"""
+import importlib, pathlib
+folder = pathlib.Path({str(an_installed_copy)!r})
+for path in sorted(folder.rglob("*.py")):
+    name = ".".join(path.relative_to(folder).with_suffix("").parts).removesuffix(".__init__")
+    if name == "MAISISynth" or name.endswith(("Panel", "__main__")):
+        continue
+    module = importlib.import_module(name)
+    assert pathlib.Path(module.__file__).is_relative_to(folder), module.__file__
+print("all imported")
+"""
+    run = runIn(an_installed_copy, code)
+    assert run.stdout.endswith("all imported\n"), run.stderr
+
+
+def test_shipped_files_are_found_in_the_installed_copy(an_installed_copy):
+    code = """
+from MAISILib.ResourcePaths import REQUIREMENTS
+from maisi.labels import LABELS
+print(REQUIREMENTS.is_file(), len(LABELS) > 100)
+"""
+    run = runIn(an_installed_copy, code)
+    assert run.stdout.split() == ["True", "True"], run.stderr
+
+
+def test_catalog_entry_is_as_the_index_wants_it():
+    path = ROOT / "Resources" / "MAISI.json"
+    text = path.read_text(encoding="utf-8")
+    entry = json.loads(text)
+    assert set(entry) <= set(SCHEMA_FIELDS), "additional properties are forbidden"
+    assert {"$schema", "category", "scm_url"} <= set(entry)
+    assert all(isinstance(entry[key], SCHEMA_FIELDS[key]) for key in entry)
+    assert entry["$schema"].endswith("slicer-extension-catalog-entry-schema-v1.0.1.json#")
+    assert entry["tier"] in (1, 3, 5)
+    assert "\r" not in text
+
+
+def test_catalog_entry_and_cmake_agree():
+    entry = json.loads((ROOT / "Resources" / "MAISI.json").read_text(encoding="utf-8"))
+    text = (ROOT / "CMakeLists.txt").read_text(encoding="utf-8")
+    assert re.search(r"project\((\w+)\)", text).group(1) == "MAISI", "the name of the JSON file"
+    assert entry["scm_url"].removesuffix(".git") == extensionSetting("HOMEPAGE")
+    depends = [] if extensionSetting("DEPENDS") == "NA" else extensionSetting("DEPENDS").split(";")
+    assert entry["build_dependencies"] == depends
+
+
+@pytest.mark.parametrize("setting", ["ICONURL", "SCREENSHOTURLS"])
+def test_pictures_of_the_catalog_exist_here(setting):
+    urls = extensionSetting(setting).split()
+    assert urls
+    for url in urls:
+        path = ROOT / url.split("/main/")[1]
+        width, height = pngSize(path)
+        assert min(width, height) >= 128
+
+
+def test_module_has_an_icon():
+    assert pngSize(MODULE / "Resources" / "Icons" / "MAISISynth.png") == (128, 128)
+
+
+def test_license_is_apache_2():
+    text = (ROOT / "LICENSE.txt").read_text(encoding="utf-8")
+    assert "Apache License" in text
+    assert "Version 2.0, January 2004" in text
+    assert "END OF TERMS AND CONDITIONS" in text
+
+
+def test_repository_stays_small():
+    """The index allows 100 MB."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    sizes = {
+        file: (ROOT / file).stat().st_size for file in listed.stdout.split("\0") if file and (ROOT / file).exists()
+    }
+    assert sum(sizes.values()) < 60e6, sorted(sizes, key=sizes.get)[-5:]
