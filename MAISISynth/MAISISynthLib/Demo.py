@@ -13,10 +13,13 @@ import numpy as np
 import slicer
 from vtk.util.numpy_support import vtk_to_numpy
 
+from maisi.errors import InputError, MaisiError
 from maisi.labels import find_label
 from maisi.masks.lesion import Lesion
 from maisi.masks.phantom import phantom
 from maisi.volume import LabelVolume
+from MAISILib.Job import JobError
+from MAISILib.Translate import _
 from MAISISynthLib.CoreScene import startScene
 from MAISISynthLib.DemoPicture import savePicture
 from MAISISynthLib.LabelMapping import describeSegment, mapSegments
@@ -33,21 +36,27 @@ def main(outDir: str | Path, seed: int = 4, logic: MAISISynthLogic | None = None
     """Write the CT before and after, the segmentation, the scene and a picture; returns their paths.
 
     Raises:
-        InputError, JobError: the synthesis failed. OSError: a file cannot be written.
+        InputError: the folder cannot be written. MaisiError: the synthesis failed; both with a sentence.
     """
     folder, start = Path(outDir), time.monotonic()
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(_cannotWrite(folder)) from error
     scene = startScene()
     logic = logic or MAISISynthLogic()
 
     print("Labelled anatomy as a segmentation, a liver lesion drawn on it ...", flush=True)
     segmentationNode = anatomyScene(scene, seed)
     lesionBefore = _lesionMask(segmentationNode)
-    print("Synthesizing the CT ...", flush=True)
-    before = logic.synthesize(segmentationNode, seed=seed)
-    print("The lesion is moved and grown; synthesizing the change ...", flush=True)
-    growLesion(segmentationNode)
-    after = logic.resynthesize(before, segmentationNode)
+    try:
+        print("Synthesizing the CT ...", flush=True)
+        before = logic.synthesize(segmentationNode, seed=seed)
+        print("The lesion is moved and grown; synthesizing the change ...", flush=True)
+        growLesion(segmentationNode)
+        after = logic.resynthesize(before, segmentationNode)
+    except JobError as error:
+        raise MaisiError(str(error)) from error
 
     written = _save(folder, {"ct_before": before, "ct_after": after}, segmentationNode, scene)
     written.append(folder / "demo.png")
@@ -148,11 +157,15 @@ def _save(
         storage = node.CreateDefaultStorageNode()
         storage.SetFileName(str(path))
         if not storage.WriteData(node):
-            raise OSError(f"{path} could not be written; is the folder writable?")
+            raise InputError(_cannotWrite(path))
     scenePath = folder / "scene.mrb"
     if not scene.WriteToMRB(str(scenePath), None):
-        raise OSError(f"{scenePath} could not be written; is the folder writable?")
+        raise InputError(_cannotWrite(scenePath))
     return [*nodes, scenePath]
+
+
+def _cannotWrite(path: Path) -> str:
+    return _("{path} cannot be written; choose a folder that you may write to.").format(path=path)
 
 
 if __name__ == "__main__":

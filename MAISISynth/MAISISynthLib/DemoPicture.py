@@ -8,7 +8,9 @@ import numpy as np
 import vtk
 from vtk.util.numpy_support import numpy_to_vtk, vtk_to_numpy
 
+from maisi.errors import InputError
 from maisi.volume import ImageVolume
+from MAISILib.Translate import _
 
 HEIGHT, GAP, TEXT_HEIGHT = 320, 6, 26  # pixels
 WINDOW, LEVEL = 400.0, 40.0  # HU
@@ -26,7 +28,7 @@ def savePicture(
         before, after: CTs on the same axis-aligned RAS grid. lesionBefore, lesionAfter: bool ``[I, J, K]``.
 
     Raises:
-        OSError: the file cannot be written.
+        InputError: the file cannot be written.
     """
     center = np.argwhere(lesionAfter).mean(0).round().astype(int)
     difference = after.array.astype(float) - before.array
@@ -121,4 +123,4 @@ def _write(path: Path, image: np.ndarray) -> None:
     writer.SetInputData(_toImage(image[::-1]))  # VTK counts rows from the bottom
     writer.Write()
     if writer.GetErrorCode():
-        raise OSError(f"{path} could not be written; is the folder writable?")
+        raise InputError(_("{path} cannot be written; choose a folder that you may write to.").format(path=path))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from functools import cache
+from typing import Any
 
 import numpy as np
 import slicer
@@ -68,15 +69,15 @@ class MAISISynthLogic:
         seed: int | None = None,
         steps: int | None = None,
         device: str = "auto",
-        model: str = "embedded",
+        model: str | None = None,
         before: slicer.vtkMRMLScalarVolumeNode | None = None,
     ) -> SynthesisJob:
         """Start to make a CT on the segmentation's own grid. The segmentation and ``before`` are not changed.
 
         Args:
-            seed: of the noise; None: that of ``before``, else 0.
-            steps: network evaluations; None: the model's default.
-            device: "auto", "cpu", "cuda", "cuda:1", "mps". model: a name of ``maisi models``.
+            seed: of the noise; None: that of ``before``, else 0. model: a name of ``maisi models``; None: that of
+                ``before``, else "embedded". An edit with the same seed and model has no seam.
+            steps: network evaluations; None: the model's default. device: "auto", "cpu", "cuda", "cuda:1", "mps".
             before: a synthetic CT of an earlier state of this segmentation, to change only where the labels changed.
 
         Raises:
@@ -91,21 +92,26 @@ class MAISISynthLogic:
         if before is not None:
             edited = inOrderOf(readImage(before), labels), inOrderOf(readLabelmap(before), labels)
             _checkEdit(before.GetName(), edited, labels)
-        if seed is None:
-            seed = seedOf(before) if before else 0
+        earlier = requestOf(before) if before else {}
         notices = check.mapping.notices + _missing(check.mapping, labels)
         if reachesOutside(segmentationNode):
             notices.append(_("Parts of the segments lie outside the grid of the segmentation and were left out."))
-        options = {"seed": seed, "steps": steps, "device": device, "model": model}
+        options = {
+            "seed": earlier.get("seed", 0) if seed is None else seed,
+            "model": model or earlier.get("model", "embedded"),
+            "steps": steps,
+            "device": device,
+        }
         return SynthesisJob(self.worker, segmentationNode, labels, check.grid, options, edited, notices)
 
 
-def seedOf(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> int:
-    """The seed a synthetic volume was made with; 0 when it does not tell."""
+def requestOf(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> dict[str, Any]:
+    """How a synthetic volume was asked for (seed, model, steps, device, edit); empty when it does not tell."""
     try:
-        return int(json.loads(volumeNode.GetAttribute(REQUEST) or "{}").get("seed", 0))
-    except (ValueError, TypeError):
-        return 0
+        request = json.loads(volumeNode.GetAttribute(REQUEST) or "{}")
+    except ValueError:
+        return {}
+    return request if isinstance(request, dict) else {}
 
 
 def _checkEdit(name: str, edited: tuple, labels: LabelVolume) -> None:

@@ -7,7 +7,9 @@ import pytest
 import SimpleITK
 
 from helpers import pretend_worker
+from helpers.fake_worker import fakeWorker
 from helpers.slicer_core import slicer
+from maisi.errors import InputError, MaisiError
 from MAISILib.Worker import Worker
 from MAISISynthLib import Demo
 from MAISISynthLib.DemoPicture import OUTLINE
@@ -72,7 +74,14 @@ def test_growing_the_lesion_heals_the_liver_and_leaves_no_hole(a_scene):
     assert np.isin(before[changed], (Demo.LIVER, Demo.LESION)).all(), "no other organ gives way"
 
 
-def test_a_folder_that_cannot_be_written_is_an_error(a_scene, tmp_path):
+def test_a_folder_that_cannot_be_written_is_refused_in_a_sentence(a_scene, tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(OSError, match="file"):
+    with pytest.raises(InputError, match="file/inside cannot be written"):
         Demo.main(tmp_path / "file" / "inside")
+
+
+def test_a_failed_synthesis_is_told_in_a_sentence(a_scene, tmp_path):
+    worker = Worker(arguments=fakeWorker("broken"))
+    with pytest.raises(MaisiError, match="A Python package is missing"):
+        Demo.main(tmp_path, logic=MAISISynthLogic(worker))
+    worker.close()

@@ -17,7 +17,7 @@ from MAISILib.Job import JobCancelled, JobError
 from MAISILib.Worker import Worker
 from MAISISynthLib import SynthesisJob as synthesisJob
 from MAISISynthLib.SceneIO import readImage, readLabelmap
-from MAISISynthLib.SynthesisLogic import MAISISynthLogic, seedOf
+from MAISISynthLib.SynthesisLogic import MAISISynthLogic, requestOf
 
 SPLEEN = find_label("spleen")
 
@@ -79,7 +79,7 @@ def test_result_tells_what_it_is_and_how_it_was_made(a_logic, a_segmentation_wit
     assert volume.GetAttribute("MAISI.Model") == "embedded"
     assert volume.GetAttribute("MAISI.ModelSha256") == "0" * 64
     assert any("'puzzle'" in notice for notice in json.loads(volume.GetAttribute("MAISI.Info"))["notices"])
-    assert seedOf(volume) == 7
+    assert requestOf(volume)["seed"] == 7
 
 
 def test_the_scene_gets_the_ct_with_its_labels_and_nothing_else_changes(
@@ -153,8 +153,8 @@ def test_resynthesis_changes_only_where_the_segments_changed(an_editing_logic, a
     assert np.array_equal(new[~changed], old[~changed])
     assert (new[changed] != old[changed]).all()
     assert np.array_equal(readImage(before).array, old), "the earlier CT is kept"
-    assert json.loads(after.GetAttribute("MAISI.Request"))["edit"]
-    assert seedOf(after) == 5, "the same noise as before"
+    assert requestOf(after)["edit"]
+    assert requestOf(after)["seed"] == 5, "the same noise as before"
 
 
 def test_resynthesis_can_follow_resynthesis_and_a_saved_scene(
@@ -176,6 +176,17 @@ def test_resynthesis_can_follow_resynthesis_and_a_saved_scene(
     assert back.same_grid(a_liver_with_tumor), "saving turns this grid around, the segmentation's counts"
     assert np.array_equal(back.array, old)
     assert changed.any()
+
+
+@pytest.mark.parametrize("attribute", ["", "not JSON", "[1, 2]"])
+def test_a_ct_whose_request_was_lost_can_still_be_changed(
+    an_editing_logic, a_case, a_liver_with_tumor, a_volume, attribute
+):
+    before, segmentation = a_case
+    before.SetAttribute("MAISI.Request", attribute)
+    shrinkSpleen(segmentation, a_liver_with_tumor, a_volume)
+    after = an_editing_logic.resynthesize(before, segmentation)
+    assert (requestOf(after)["seed"], requestOf(after)["model"]) == (0, "embedded")
 
 
 def test_an_unchanged_segmentation_is_refused(an_editing_logic, a_case):
