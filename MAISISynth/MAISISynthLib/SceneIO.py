@@ -158,7 +158,7 @@ def reachesOutside(segmentationNode: slicer.vtkMRMLSegmentationNode) -> bool:
         layer.GetImageToWorldMatrix(matrix)
         toGrid = np.linalg.inv(grid.localAffine) @ slicer.util.arrayFromVTKMatrix(matrix)
         corners = toGrid @ np.array(np.meshgrid(extent[:2], extent[2:4], extent[4:], [1])).reshape(4, -1)
-        index = corners[:3].round(3)
+        positions = corners[:3].round(3)
         if (index < -0.5).any() or (np.array(grid.shape) - 0.5 < index.T).any():
             return True
     return False

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
@@ -45,7 +44,11 @@ class SynthesisJob:
         edited: tuple[ImageVolume, LabelVolume] | None = None,
         notices: list[str] | None = None,
     ) -> None:
-        """``options``: seed, steps, model, device. ``edited``: an older CT and its label map, for a local edit."""
+        """``options``: seed, steps, model, device. ``edited``: an older CT and its label map, for a local edit.
+
+        Raises:
+            InputError: the temporary files cannot be written.
+        """
         self.volumeNode: slicer.vtkMRMLScalarVolumeNode | None = None
         self.image: ImageVolume | None = None
         self.notices = notices or []
@@ -55,10 +58,15 @@ class SynthesisJob:
         self._segmentationNode = segmentationNode
         self._scene = segmentationNode.GetScene()
         self._sceneClosed = False
-        self._closeObserver = self._scene.AddObserver(slicer.vtkMRMLScene.EndCloseEvent, self._onSceneClosed)
-        self._folder = Path(tempfile.mkdtemp(prefix="maisi-"))
         self._over = False
-        self._job = worker.submit(self._request(options, edited))
+        try:
+            self._folder = tempfile.TemporaryDirectory(prefix="maisi-", ignore_cleanup_errors=True)
+            request = self._request(options, edited)
+        except OSError as error:
+            text = _("The folder for temporary files cannot be used ({reason}): free some space there.")
+            raise InputError(text.format(reason=error)) from error
+        self._closeObserver = self._scene.AddObserver(slicer.vtkMRMLScene.EndCloseEvent, self._onSceneClosed)
+        self._job = worker.submit(request)
 
     @property
     def state(self) -> str:
@@ -131,15 +139,17 @@ class SynthesisJob:
         return self.volumeNode
 
     def _request(self, options: dict, edited: tuple[ImageVolume, LabelVolume] | None) -> Synthesize:
+        folder = Path(self._folder.name)
+
         def save(name: str, volume: ImageVolume | LabelVolume) -> str:
-            np.save(self._folder / name, volume.array)
-            return str(self._folder / name)
+            np.save(folder / name, volume.array)
+            return str(folder / name)
 
         request = Synthesize(
             job=0,
             labels=save("labels.npy", self._labels),
             affine=self._labels.affine.ravel().tolist(),
-            output=str(self._folder / "ct.npy"),
+            output=str(folder / "ct.npy"),
             image=save("image.npy", edited[0]) if edited else None,
             labels_before=save("before.npy", edited[1]) if edited else None,
             **options,
@@ -157,7 +167,7 @@ class SynthesisJob:
             elif self._job.state == "done":
                 self._takeResult()
         finally:
-            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder.cleanup()
 
     def _takeResult(self) -> None:
         try:

@@ -108,8 +108,10 @@ class SynthesisPresenter:
 
     def close(self) -> None:
         """The panel goes away: nothing may go on."""
-        self._job = None
         self._logic.worker.close()
+        if self._job is not None:
+            self._job.poll()  # it is cancelled now; this removes its files
+            self._job = None
 
     def _start(self, seed: int) -> None:
         self._outcome, self._log, self._logOpened = "", "", False

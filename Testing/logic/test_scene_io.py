@@ -99,13 +99,32 @@ def test_shared_layers_give_the_same_as_separate_ones(a_segmentation_with_liver_
     assert np.array_equal(read(shared).array, read(a_segmentation_with_liver_and_tumor).array)
 
 
-def test_among_equals_the_later_segment_wins_as_in_slicer(a_volume):
+@pytest.mark.parametrize(
+    ("first", "second", "winner"),
+    [
+        ("Liver", "Spleen", SPLEEN),
+        ("Spleen", "Liver", LIVER),
+        ("liver tumor", "right lung lower lobe", TUMOR),
+        ("right lung lower lobe", "liver tumor", TUMOR),
+    ],
+)
+def test_in_overlaps_tumors_win_and_among_organs_the_later_one(a_volume, first, second, winner):
     node = addSegmentation(a_volume)
     mask = np.zeros((24, 20, 16), bool)
     mask[3:9, 3:9, 3:9] = True
-    addSegment(node, mask, a_volume, "Liver")
-    addSegment(node, mask, a_volume, "Spleen")
-    assert countOf(read(node), SPLEEN) == mask.sum()
+    addSegment(node, mask, a_volume, first)
+    addSegment(node, mask, a_volume, second)
+    assert countOf(read(node), winner) == mask.sum()
+
+
+def test_a_grid_whose_indices_do_not_start_at_zero(a_segmentation_with_liver_and_tumor, a_liver_with_tumor):
+    segmentation = a_segmentation_with_liver_and_tumor.GetSegmentation()
+    geometry = segmentation.GetConversionParameter("Reference image geometry").rstrip(";").split(";")
+    shifted = ";".join([*geometry[:16], "2", "23", "3", "19", "0", "15", ""])
+    segmentation.SetConversionParameter("Reference image geometry", shifted)
+    labels = read(a_segmentation_with_liver_and_tumor)
+    assert np.array_equal(labels.array, a_liver_with_tumor.array[2:, 3:])
+    assert np.allclose(labels.affine @ [0, 0, 0, 1], a_liver_with_tumor.affine @ [2, 3, 0, 1])
 
 
 def test_surfaces_are_converted_on_a_copy(a_segmentation_with_liver_and_tumor, a_liver_with_tumor):

@@ -233,6 +233,22 @@ def test_no_segmentation_is_refused(a_logic):
         a_logic.synthesize(None)
 
 
+def test_a_missing_temporary_folder_is_told(a_scene, a_logic, a_segmentation_with_liver_and_tumor, folders):
+    folders.rmdir()
+    with pytest.raises(InputError, match="The folder for temporary files cannot be used"):
+        a_logic.synthesize(a_segmentation_with_liver_and_tumor)
+
+
+def test_a_full_disk_is_told_and_leaves_no_file(a_logic, a_segmentation_with_liver_and_tumor, folders, monkeypatch):
+    def fill(*_arguments) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(synthesisJob.np, "save", fill)
+    with pytest.raises(InputError, match="No space left on device"):
+        a_logic.synthesize(a_segmentation_with_liver_and_tumor)
+    assert list(folders.iterdir()) == []
+
+
 # ---- ends in the middle
 
 

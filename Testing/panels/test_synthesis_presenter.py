@@ -174,12 +174,16 @@ def test_an_external_python_needs_no_packages_here(a_view, a_logic, a_segmentati
     assert a_view.state.running
 
 
-def test_closing_the_panel_ends_the_worker(a_ready_presenter, a_view, a_logic):
+def test_closing_the_panel_ends_the_worker_and_removes_its_files(
+    a_ready_presenter, a_view, a_logic, monkeypatch, tmp_path
+):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     a_logic.model = "hang"
     a_ready_presenter.press(seed=0)
     waitUntil(lambda: (a_ready_presenter.poll(), a_logic.worker.hello)[1])
     a_ready_presenter.close()
     assert a_logic.worker.hello is None
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
