@@ -159,7 +159,7 @@ def reachesOutside(segmentationNode: slicer.vtkMRMLSegmentationNode) -> bool:
         toGrid = np.linalg.inv(grid.localAffine) @ slicer.util.arrayFromVTKMatrix(matrix)
         corners = toGrid @ np.array(np.meshgrid(extent[:2], extent[2:4], extent[4:], [1])).reshape(4, -1)
         positions = corners[:3].round(3)
-        if (index < -0.5).any() or (np.array(grid.shape) - 0.5 < index.T).any():
+        if (positions < -0.5).any() or (positions.T > np.array(grid.shape) - 0.5).any():
             return True
     return False
 
