@@ -159,7 +159,8 @@ def reachesOutside(segmentationNode: slicer.vtkMRMLSegmentationNode) -> bool:
         toGrid = np.linalg.inv(grid.localAffine) @ slicer.util.arrayFromVTKMatrix(matrix)
         corners = toGrid @ np.array(np.meshgrid(extent[:2], extent[2:4], extent[4:], [1])).reshape(4, -1)
         positions = corners[:3].round(3)
-        if (positions < -0.5).any() or (positions.T > np.array(grid.shape) - 0.5).any():
+        end = np.array(grid.shape) - 0.5
+        if (positions < -0.5).any() or (positions.T > end).any():
             return True
     return False
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import weakref
 
 import numpy as np
 import pytest
@@ -109,6 +111,16 @@ def test_start_synthesis_does_not_wait(a_logic, a_segmentation_with_liver_and_tu
     assert job.state == "running"
     assert job.wait(20) is job.volumeNode
     assert (job.state, job.error) == ("done", "")
+
+
+def test_a_job_that_is_over_is_forgotten(a_logic, a_segmentation_with_liver_and_tumor):
+    """The scene must not keep it, with all its arrays, alive."""
+    job = a_logic.startSynthesis(a_segmentation_with_liver_and_tumor)
+    job.wait(20)
+    remembered = weakref.ref(job)
+    del job
+    gc.collect()
+    assert remembered() is None
 
 
 def test_an_edit_of_the_segmentation_during_the_run_does_not_matter(
