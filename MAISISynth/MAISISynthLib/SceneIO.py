@@ -160,7 +160,7 @@ def reachesOutside(segmentationNode: slicer.vtkMRMLSegmentationNode) -> bool:
         corners = toGrid @ np.array(np.meshgrid(extent[:2], extent[2:4], extent[4:], [1])).reshape(4, -1)
         positions = corners[:3].round(3)
         end = np.array(grid.shape) - 0.5
-        if (positions < -0.5).any() or (positions.T > end).any():
+        if (positions < -0.5).any() or (positions.max(axis=1) > end).any():
             return True
     return False
 
