@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import slicer
-from vtk.util.numpy_support import vtk_to_numpy
 
 from maisi.errors import InputError, MaisiError
 from maisi.labels import find_label
@@ -23,7 +22,7 @@ from MAISILib.Translate import _
 from MAISISynthLib.CoreScene import startScene
 from MAISISynthLib.DemoPicture import savePicture
 from MAISISynthLib.LabelMapping import describeSegment, mapSegments
-from MAISISynthLib.SceneIO import addSegmentation, readImage, readLabels
+from MAISISynthLib.SceneIO import addSegmentation, imageArray, readImage, readLabels
 from MAISISynthLib.SynthesisLogic import MAISISynthLogic
 
 SHAPE, SPACING, CENTER_Z = (96, 80, 96), (4.0, 3.5, 4.0), -40.0
@@ -126,8 +125,7 @@ class _Editor:
         self._logic.ResetModifierLabelmapToDefault()
         self._logic.UpdateMaskLabelmap()
         modifier = self._logic.GetModifierLabelmap()
-        voxels = vtk_to_numpy(modifier.GetPointData().GetScalars()).reshape(modifier.GetDimensions()[::-1])
-        voxels[...] = mask.transpose(2, 1, 0)
+        imageArray(modifier)[...] = mask
         modifier.Modified()
         self._logic.ModifySegmentByLabelmap(
             self._segmentationNode, segmentId, modifier, self._logic.ModificationModeAdd, False, False

@@ -9,7 +9,7 @@ import slicer
 from maisi.errors import InputError
 from MAISILib.Translate import _
 from MAISISynthLib.LabelMapping import LabelMapping, mapSegments
-from MAISISynthLib.SceneIO import Grid, segmentationGrid
+from MAISISynthLib.NodeGrid import Grid, segmentationGrid
 
 ORGANS_NAMED = 2  # with more organs, their number is told instead
 

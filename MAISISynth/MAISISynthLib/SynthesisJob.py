@@ -16,7 +16,8 @@ from maisi.volume import ImageVolume, LabelVolume
 from MAISILib.Job import JobCancelled, JobError
 from MAISILib.Translate import _
 from MAISILib.Worker import Worker
-from MAISISynthLib.SceneIO import Grid, addSynthetic
+from MAISISynthLib.NodeGrid import Grid
+from MAISISynthLib.SceneIO import addSynthetic
 
 REQUEST, MODEL, CHECKSUM, INFO = "MAISI.Request", "MAISI.Model", "MAISI.ModelSha256", "MAISI.Info"  # node attributes
 

@@ -14,6 +14,7 @@ from maisi.errors import InputError
 from maisi.labels import LABELS, find_label
 from maisi.volume import ImageVolume, LabelVolume
 from MAISISynthLib.LabelMapping import mapSegments
+from MAISISynthLib.NodeGrid import segmentationGrid
 from MAISISynthLib.SceneIO import (
     SYNTHETIC,
     addSynthetic,
@@ -21,7 +22,6 @@ from MAISISynthLib.SceneIO import (
     readImage,
     readLabelmap,
     readLabels,
-    segmentationGrid,
 )
 from MAISISynthLib.SceneIO import (
     addSegmentation as addSegmentationFromLabels,
