@@ -6,11 +6,15 @@ Run with ``maisi demo -o DIR`` or ``python -m MAISISynthLib.Demo DIR``; it needs
 from __future__ import annotations
 
 import argparse
+import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import slicer
+import vtk
 
 from maisi.errors import InputError, MaisiError
 from maisi.labels import find_label
@@ -57,7 +61,8 @@ def main(outDir: str | Path, seed: int = 4, logic: MAISISynthLogic | None = None
     except JobError as error:
         raise MaisiError(str(error)) from error
 
-    written = _save(folder, {"ct_before": before, "ct_after": after}, segmentationNode, scene)
+    with _quietly():
+        written = _save(folder, {"ct_before": before, "ct_after": after}, segmentationNode, scene)
     written.append(folder / "demo.png")
     savePicture(written[-1], readImage(before), readImage(after), lesionBefore, _lesionMask(segmentationNode))
     print(f"Wrote, after {time.monotonic() - start:.0f} s:", *written, sep="\n  ", flush=True)
@@ -141,6 +146,18 @@ def _middle(labels: LabelVolume, ids: tuple[int, ...]) -> np.ndarray:
 
 def _lesionMask(segmentationNode: slicer.vtkMRMLSegmentationNode) -> np.ndarray:
     return readLabels(segmentationNode, mapSegments(segmentationNode).ids).array == LESION
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Without the lines that MRML prints about every file it writes; whether it could is told by return values."""
+    shown, silent = vtk.vtkOutputWindow.GetInstance(), vtk.vtkFileOutputWindow()
+    silent.SetFileName(os.devnull)
+    vtk.vtkOutputWindow.SetInstance(silent)
+    try:
+        yield
+    finally:
+        vtk.vtkOutputWindow.SetInstance(shown)
 
 
 def _save(
