@@ -125,7 +125,8 @@ def edit(
     changed = before.array != after.array
     if not changed.any():
         raise InputError("Nothing was edited: the two label maps are the same.")
-    fresh = synthesize(after, **options)
+    complete, notice = with_body(after, image)
+    fresh = synthesize(complete, **options)
     weight, box = _blend_weight(changed, image.spacing, margin_mm)
     old, new = image.array[box].astype(np.float32), fresh.image.array[box].astype(np.float32)
     blended = old + weight * (new - old)
@@ -136,6 +137,7 @@ def edit(
     edited = ImageVolume(result, image.affine)
     info = {
         **fresh.info,
+        "notices": [*([notice] if notice else []), *fresh.info["notices"]],
         "checks": [asdict(reading) for reading in check_hu(edited, after)],
         "edited_voxels": int(changed.sum()),
         "blended_voxels": int((weight > 0).sum()),

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from helpers.tiny_model import write_tiny_model
 
+from helpers.tiny_model import write_tiny_model
 from maisi.volume import LabelVolume
 
 

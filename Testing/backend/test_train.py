@@ -18,7 +18,7 @@ from maisi.train.loop import Loop
 from maisi.train.pool import random_patch
 from maisi.train.recipe import INTENSITY
 from maisi.train.render import render_pair
-from maisi.train.vae import prepare_autoencoder, train_vae
+from maisi.train.vae import prepare_autoencoder, train_decoder
 
 SHAPE = (48, 48, 48)
 
@@ -113,9 +113,15 @@ class TestLoop:
 
 
 class TestAutoencoderPreparation:
-    def test_latents_begin_as_mean_and_slopes(self):
-        network = Autoencoder(**{**NETWORKS["autoencoder"], "num_channels": [16, 16, 32]})
-        prepare_autoencoder(network)
+    @pytest.fixture
+    def a_prepared_autoencoder(self, a_folder_of_cases):
+        torch.manual_seed(0)
+        network = Autoencoder(**{**NETWORKS["autoencoder"], "num_channels": [8, 16, 32]}).eval()
+        prepare_autoencoder(network, INTENSITY, sorted(a_folder_of_cases.glob("*.npz")))
+        return network
+
+    def test_latents_are_mean_and_slopes(self, a_prepared_autoencoder):
+        network = a_prepared_autoencoder
         ramp = torch.linspace(0, 1, 32)
         latents = {}
         with torch.no_grad():
@@ -126,6 +132,19 @@ class TestAutoencoderPreparation:
         for axis in range(3):
             slopes = torch.stack([latents[a][1 + axis] for a in range(3)])
             assert slopes.argmax() == axis
+
+    def test_latents_hardly_depend_on_the_air_around(self, a_prepared_autoencoder):
+        body = torch.full((1, 1, 32, 32, 32), 0.5)
+        surrounded = torch.nn.functional.pad(body, (32,) * 6)
+        with torch.no_grad():
+            alone = a_prepared_autoencoder.encode(body)[0][0, :, 4, 4, 4]
+            in_air = a_prepared_autoencoder.encode(surrounded)[0][0, :, 12, 12, 12]
+        assert (alone - in_air).abs().max() < 0.1  # standardized latents: 0.1 is about 8 HU of soft tissue
+
+    def test_sigma_is_the_same_everywhere(self, a_prepared_autoencoder):
+        with torch.no_grad():
+            sigma = a_prepared_autoencoder.encode(torch.rand(1, 1, 32, 32, 32))[1]
+        torch.testing.assert_close(sigma, torch.full_like(sigma, 0.05))
 
     def test_standardizing_latents_does_not_change_the_reconstruction(self, a_folder_of_cases):
         torch.manual_seed(0)
@@ -157,7 +176,9 @@ def test_all_stages_run_on_generated_cases(a_folder_of_cases, tmp_path):
     torch.manual_seed(0)
     autoencoder, unet, controlnet = build_networks(NETWORKS)
     options = {"minutes": 0.02, "bfloat16": False}
-    train_vae(tmp_path / "vae", autoencoder, INTENSITY, a_folder_of_cases, None, patch=32, batch=1, **options)
+    encoder = [p.clone() for p in autoencoder.encoder.parameters()]
+    train_decoder(tmp_path / "decoder", autoencoder, INTENSITY, a_folder_of_cases, None, patch=32, batch=1, **options)
+    assert all(torch.equal(a, b) for a, b in zip(encoder, autoencoder.encoder.parameters(), strict=True))
     train_embedding(tmp_path / "embedding", controlnet, INTENSITY, a_folder_of_cases, patch=32, batch=1, **options)
     standardize_latents(autoencoder, INTENSITY, sorted(a_folder_of_cases.glob("*.npz")))
     encode_cases(a_folder_of_cases, tmp_path / "latents", autoencoder, controlnet, INTENSITY)

@@ -1,11 +1,14 @@
 """`python -m maisi.train STAGE --run DIR ...`: the stages that make the embedded model, each resumable.
 
-cases      label maps, lesions and their renderings       --labels DIR --count N
-vae        the autoencoder                                --real DIR --minutes M [--decoder-only]
-embedding  head start of the mask embedding               --minutes M
-latents    encode all cases
-diffusion  UNet and ControlNet                            --minutes M --size N --pairs N
-export     safetensors and model card                     --out DIR --facts FILE
+    cases        label maps, lesions and their renderings     --labels DIR --first SEED --count N
+    autoencoder  the fixed encoder, the decoder's beginning
+    decoder      the decoder                                  --real DIR --minutes M
+    embedding    head start of the mask embedding             --minutes M
+    latents      encode all cases
+    diffusion    UNet and ControlNet                          --minutes M --size N --pairs N
+    export       safetensors and model card                   --out DIR --facts FILE
+
+``decoder`` and ``diffusion`` do not wait for each other.
 """
 
 from __future__ import annotations
@@ -23,9 +26,9 @@ from maisi.train.cases import generate
 from maisi.train.diffusion import train_diffusion
 from maisi.train.embedding import train_embedding
 from maisi.train.export import export_model
-from maisi.train.latents import encode_cases, standardize_latents
+from maisi.train.latents import encode_cases
 from maisi.train.recipe import INTENSITY, NETWORKS
-from maisi.train.vae import prepare_autoencoder, train_vae
+from maisi.train.vae import prepare_autoencoder, train_decoder
 
 
 def main() -> None:
@@ -38,15 +41,18 @@ def main() -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m maisi.train", description=__doc__.splitlines()[0])
-    parser.add_argument("stage", choices=["cases", "vae", "embedding", "latents", "diffusion", "export"])
+    parser.add_argument(
+        "stage", choices=["cases", "autoencoder", "decoder", "embedding", "latents", "diffusion", "export"]
+    )
     parser.add_argument("--run", type=Path, required=True, help="folder of this training; everything goes there")
     parser.add_argument("--labels", type=Path, help="folder with label_maisi.nii.gz files to deform (cases)")
-    parser.add_argument("--real", type=Path, help="folder with ct.nii.gz files (vae)")
+    parser.add_argument("--real", type=Path, help="folder with ct.nii.gz files (decoder)")
     parser.add_argument("--first", type=int, default=0, help="seed of the first case")
     parser.add_argument("--count", type=int, default=100, help="number of cases")
     parser.add_argument("--minutes", type=float, default=20.0, help="training time of the stage over all sittings")
-    parser.add_argument("--decoder-only", action="store_true", help="improve the decoder, keep the latents (vae)")
     parser.add_argument("--size", type=int, default=16, help="crop edge in latent voxels (diffusion)")
+    parser.add_argument("--patch", type=int, default=48, help="cube edge in voxels (decoder)")
+    parser.add_argument("--batch", type=int, default=2, help="cubes per batch (decoder)")
     parser.add_argument("--pairs", type=int, default=2, help="pairs per batch (diffusion)")
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
@@ -62,14 +68,17 @@ def _cases(args: argparse.Namespace) -> None:
     generate(args.run / "cases", range(args.first, args.first + args.count), maps)
 
 
-def _vae(args: argparse.Namespace) -> None:
-    network = _autoencoder(args) if args.decoder_only else Autoencoder(**NETWORKS["autoencoder"])
-    if not args.decoder_only:
-        prepare_autoencoder(network)
-    run = args.run / ("decoder" if args.decoder_only else "vae")
-    options = {"decoder_only": args.decoder_only, "learning_rate": args.learning_rate}
-    train_vae(run, network, INTENSITY, args.run / "cases", args.real, args.minutes, **options)
-    torch.save(network.state_dict(), run / "final.pt")
+def _autoencoder(args: argparse.Namespace) -> None:
+    network = Autoencoder(**NETWORKS["autoencoder"])
+    prepare_autoencoder(network, INTENSITY, sorted((args.run / "cases").glob("case_??????.npz"))[:60])
+    torch.save(network.state_dict(), args.run / "autoencoder.pt")
+
+
+def _decoder(args: argparse.Namespace) -> None:
+    network = _read_autoencoder(args.run / "autoencoder.pt")
+    options = {"learning_rate": args.learning_rate, "patch": args.patch, "batch": args.batch}
+    train_decoder(args.run / "decoder", network, INTENSITY, args.run / "cases", args.real, args.minutes, **options)
+    torch.save(network.state_dict(), args.run / "decoder" / "final.pt")
 
 
 def _embedding(args: argparse.Namespace) -> None:
@@ -79,27 +88,20 @@ def _embedding(args: argparse.Namespace) -> None:
 
 
 def _latents(args: argparse.Namespace) -> None:
-    standardized = args.run / "autoencoder.pt"
-    network = Autoencoder(**NETWORKS["autoencoder"])
-    if not standardized.exists():
-        network.load_state_dict(torch.load(args.run / "vae" / "final.pt", weights_only=True))
-        standardize_latents(network, INTENSITY, sorted((args.run / "cases").glob("case_??????.npz"))[:60])
-        torch.save(network.state_dict(), standardized)
-    encode_cases(args.run / "cases", args.run / "latents", _autoencoder(args), _controlnet(args), INTENSITY)
+    autoencoder = _read_autoencoder(args.run / "autoencoder.pt")
+    encode_cases(args.run / "cases", args.run / "latents", autoencoder, _read_controlnet(args), INTENSITY)
 
 
 def _diffusion(args: argparse.Namespace) -> None:
-    unet, controlnet = DiffusionUNet(**NETWORKS["unet"]), _controlnet(args)
+    unet, controlnet = DiffusionUNet(**NETWORKS["unet"]), _read_controlnet(args)
     options = {"size": args.size, "pairs": args.pairs, "learning_rate": args.learning_rate}
     train_diffusion(args.run / "diffusion", unet, controlnet, args.run / "latents", args.minutes, **options)
-    _save_diffusion(args, unet, controlnet)
+    state = {"unet": unet.state_dict(), "controlnet": controlnet.state_dict()}
+    torch.save(state, args.run / "diffusion" / "final.pt")
 
 
 def _export(args: argparse.Namespace) -> None:
-    decoder = args.run / "decoder" / "final.pt"
-    autoencoder = _autoencoder(args)
-    if decoder.exists():
-        autoencoder.load_state_dict(torch.load(decoder, weights_only=True))
+    autoencoder = _read_autoencoder(args.run / "decoder" / "final.pt")
     state = torch.load(args.run / "diffusion" / "final.pt", weights_only=True)
     unet, controlnet = DiffusionUNet(**NETWORKS["unet"]), ControlNet(**NETWORKS["controlnet"])
     unet.load_state_dict(state["unet"])
@@ -108,22 +110,17 @@ def _export(args: argparse.Namespace) -> None:
     print(export_model(args.out, args.name, networks, json.loads(args.facts.read_text())))
 
 
-def _autoencoder(args: argparse.Namespace) -> Autoencoder:
+def _read_autoencoder(path: Path) -> Autoencoder:
     network = Autoencoder(**NETWORKS["autoencoder"])
-    network.load_state_dict(torch.load(args.run / "autoencoder.pt", weights_only=True))
+    network.load_state_dict(torch.load(path, weights_only=True))
     return network
 
 
-def _controlnet(args: argparse.Namespace) -> ControlNet:
+def _read_controlnet(args: argparse.Namespace) -> ControlNet:
     network = ControlNet(**NETWORKS["controlnet"])
     embedding = torch.load(args.run / "embedding" / "final.pt", weights_only=True)
     network.controlnet_cond_embedding.load_state_dict(embedding)
     return network
-
-
-def _save_diffusion(args: argparse.Namespace, unet: DiffusionUNet, controlnet: ControlNet) -> None:
-    state = {"unet": unet.state_dict(), "controlnet": controlnet.state_dict()}
-    torch.save(state, args.run / "diffusion" / "final.pt")
 
 
 if __name__ == "__main__":

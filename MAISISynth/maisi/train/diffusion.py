@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 
 from maisi.models.networks import ControlNet, DiffusionUNet
-from maisi.train.latents import LatentCase, crop, read_latents
+from maisi.train.latents import LatentCase, crop
 from maisi.train.loop import Loop
+from maisi.train.pool import latent_pool
 
 CT, CT_WITHOUT_CONTRAST = 1, 2  # modality codes, FACTS 2.3
 
@@ -61,7 +62,7 @@ def train_diffusion(
     Args:
         latents: folder of encoded cases. size: crop edge in latent voxels. pairs: pairs per batch.
     """
-    cases = [read_latents(p) for p in sorted(latents.glob("case_*.pt"))]
+    pool = latent_pool(latents)
     for block in (*controlnet.controlnet_down_blocks, controlnet.controlnet_mid_block):
         torch.nn.init.normal_(next(block.parameters()), std=0.02)
     controlnet.controlnet_cond_embedding.requires_grad_(False)
@@ -69,7 +70,7 @@ def train_diffusion(
         network.to(memory_format=torch.channels_last_3d)
 
     def loss(rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
-        batch = [crop(cases[rng.integers(len(cases))], size, rng) for _ in range(pairs)]
+        batch = [crop(pool.draw(rng), size, rng) for _ in range(pairs)]
         velocity, target = _predict(unet, controlnet, batch, rng, bfloat16)
         lesion = torch.stack([c.lesion for c in batch])[:, None]
         flow, difference = pair_losses(velocity, target, lesion, lesion_weight)

@@ -18,7 +18,7 @@ from maisi.models.intensity import IntensityScale
 from maisi.models.networks import ControlNet, mask_bits
 from maisi.train.cases import Case
 from maisi.train.loop import Loop
-from maisi.train.pool import CasePool
+from maisi.train.pool import case_pool
 
 
 def train_embedding(
@@ -37,7 +37,7 @@ def train_embedding(
     head = nn.Conv3d(embedding.conv_out.conv.out_channels, 8, kernel_size=1)
     nn.init.kaiming_normal_(embedding.conv_out.conv.weight, nonlinearity="linear")
     embedding.to(memory_format=torch.channels_last_3d)
-    pool = CasePool(cases)
+    pool = case_pool(cases)
 
     def loss(rng: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
         crops = [_crop(pool.draw(rng), patch, rng) for _ in range(batch)]

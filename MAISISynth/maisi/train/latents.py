@@ -57,27 +57,37 @@ def standardize_latents(network: Autoencoder, scale: IntensityScale, cases: list
         sigma.bias -= 2 * torch.log(std)  # the layer gives log variance
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def encode_mean(network: Autoencoder, scale: IntensityScale, hu: Tensor) -> Tensor:
     """Mean latents ``[4, i, j, k]`` of HU ``[4i, 4j, 4k]``."""
     return network.encode(scale.to_unit(hu)[None, None])[0][0].float()
 
 
-@torch.inference_mode()
+@torch.no_grad()  # not inference mode: the networks are trained further
 def encode_cases(
-    cases: Path, latents: Path, autoencoder: Autoencoder, controlnet: ControlNet, scale: IntensityScale
+    cases: Path,
+    latents: Path,
+    autoencoder: Autoencoder,
+    controlnet: ControlNet,
+    scale: IntensityScale,
+    bfloat16: bool = True,
 ) -> None:
     """Encode every case of a folder that ``latents`` does not hold yet."""
     latents.mkdir(parents=True, exist_ok=True)
+    for network in (autoencoder, controlnet):
+        network.to(memory_format=torch.channels_last_3d)
     for path in sorted(cases.glob("case_??????.npz")):
         target = latents / f"{path.stem}.pt"
         if target.exists():
             continue
         case = read_case(path)
         labels = torch.from_numpy(case.labels)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bfloat16):
+            latents_of_pair = [encode_mean(autoencoder, scale, torch.from_numpy(hu)) for hu in case.hu]
+            embedding_of_pair = [controlnet.embed_mask(mask_bits(m[None, None])) for m in labels]
         state = {
-            "latents": torch.stack([encode_mean(autoencoder, scale, torch.from_numpy(hu)) for hu in case.hu]).half(),
-            "embedding": torch.cat([controlnet.embed_mask(mask_bits(m[None, None])) for m in labels]).half(),
+            "latents": torch.stack(latents_of_pair).half(),
+            "embedding": torch.cat(embedding_of_pair).half(),
             "lesion": F.avg_pool3d((labels[0] != labels[1]).float()[None], COMPRESSION),
             "spacing": torch.from_numpy(case.spacing).float(),
             "contrast": case.contrast,

@@ -1,8 +1,10 @@
-"""What trainings draw from: rendered cases that appear in a folder, and real CTs."""
+"""What trainings draw from: files that appear in a folder while earlier stages still run, and real CTs."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import numpy as np
 from scipy import ndimage
@@ -10,29 +12,42 @@ from scipy import ndimage
 from maisi.errors import InputError
 from maisi.files import read_image
 from maisi.train.cases import Case, read_case
+from maisi.train.latents import LatentCase, read_latents
+
+T = TypeVar("T")
 
 
-class CasePool:
-    """Cases of a folder, kept in memory; looks for new ones every ``refresh`` draws."""
+class Pool(Generic[T]):
+    """Files of a folder, kept in memory; looks for new ones every ``refresh`` draws."""
 
-    def __init__(self, folder: Path, refresh: int = 100) -> None:
-        self.folder, self.refresh, self.draws = folder, refresh, 0
-        self.cases: dict[str, Case] = {}
+    def __init__(self, folder: Path, pattern: str, read: Callable[[Path], T], refresh: int = 100) -> None:
+        self.folder, self.pattern, self.read, self.refresh = folder, pattern, read, refresh
+        self.draws, self.items = 0, {}
         self._look()
 
-    def draw(self, rng: np.random.Generator) -> Case:
-        """A random case."""
+    def draw(self, rng: np.random.Generator) -> T:
+        """A random item."""
         self.draws += 1
         if self.draws % self.refresh == 0:
             self._look()
-        return self.cases[sorted(self.cases)[rng.integers(len(self.cases))]]
+        return self.items[sorted(self.items)[rng.integers(len(self.items))]]
 
     def _look(self) -> None:
-        for path in sorted(self.folder.glob("case_*.npz")):
-            if path.name not in self.cases and ".part" not in path.name:
-                self.cases[path.name] = read_case(path)
-        if not self.cases:
-            raise InputError(f"There are no training cases in {self.folder}; run `python -m maisi.train cases` first.")
+        for path in self.folder.glob(self.pattern):
+            if path.name not in self.items:
+                self.items[path.name] = self.read(path)
+        if not self.items:
+            raise InputError(f"There is nothing to train on in {self.folder}; run the earlier stages first.")
+
+
+def case_pool(folder: Path) -> Pool[Case]:
+    """Rendered cases of a folder."""
+    return Pool(folder, "case_??????.npz", read_case)
+
+
+def latent_pool(folder: Path) -> Pool[LatentCase]:
+    """Encoded cases of a folder."""
+    return Pool(folder, "case_??????.pt", read_latents)
 
 
 def load_real(folder: Path, spacings: tuple[float, ...] = (2.2, 3.0)) -> list[np.ndarray]:

@@ -22,7 +22,7 @@ _LEVELS: dict[str, Any] = {
 
 NETWORKS: dict[str, dict[str, Any]] = {
     "autoencoder": {
-        "num_channels": [16, 16, 32],
+        "num_channels": [16, 32, 64],
         "num_res_blocks": [1, 1, 1],
         "norm_num_groups": 2,  # many channels a group, or absolute HU is lost
         "norm_eps": 1e-6,

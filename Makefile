@@ -1,0 +1,33 @@
+# Two commands for newcomers: `make demo` and `make test`. Both set up their own environment in .venv.
+PYTHON ?= python3
+# On Linux this is the CUDA build where the package index offers one; name a CPU build here to save gigabytes.
+TORCH  ?= torch==2.13.0
+VENV   := .venv
+BIN    := $(VENV)/bin
+
+.PHONY: setup demo test lint clean
+
+# Idempotent: does nothing when .venv is newer than what it is made from.
+setup: $(VENV)/.ready
+
+$(VENV)/.ready: pyproject.toml
+	@$(PYTHON) -c "import sys; assert sys.version_info >= (3, 10), 'Python 3.10 or newer is needed: make PYTHON=python3.12 setup'"
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet "$(TORCH)"
+	$(BIN)/python -m pip install --quiet --editable ".[slicer,test]"
+	touch $@
+
+demo: setup
+	$(BIN)/maisi demo -o demo
+
+test: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m pytest
+
+lint: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) demo .pytest_cache .ruff_cache .hypothesis MAISISynth/*.egg-info
