@@ -13,8 +13,8 @@ from maisi.volume import ImageVolume
 from MAISILib.Translate import _
 
 HEIGHT, GAP, TEXT_HEIGHT = 320, 6, 26  # pixels
-WINDOW, LEVEL = 400.0, 40.0  # HU
-DIFFERENCE_RANGE = 150.0  # HU that are shown in full color
+WINDOW, LEVEL = 300.0, 60.0  # HU, a window for the liver
+DIFFERENCE_RANGE = 70.0  # HU that are shown in full color
 OUTLINE = np.array([60, 235, 130], np.uint8)
 PLANES = {"Axial": 2, "Coronal": 1, "Sagittal": 0}  # the axis that is cut
 
@@ -82,11 +82,10 @@ def _blueRed(difference: np.ndarray, background: np.ndarray) -> np.ndarray:
 
 
 def _outlined(image: np.ndarray, lesion: np.ndarray) -> np.ndarray:
-    """The image with a line of two pixels around the voxels of the lesion."""
-    mask = inner = lesion > 0.5
-    for _step in range(2):
-        inner = inner & np.logical_and.reduce([np.roll(inner, step, axis) for axis in (0, 1) for step in (-1, 1)])
-    image[mask & ~inner] = OUTLINE
+    """The image with a thin line just outside the voxels of the lesion."""
+    mask = lesion > 0.5
+    grown = np.logical_or.reduce([np.roll(mask, step, axis) for axis in (0, 1) for step in (-1, 1)])
+    image[grown & ~mask] = OUTLINE
     return image
 
 

@@ -32,9 +32,9 @@ def test_make_targets_exist(target):
 
 @pytest.mark.parametrize("stage", sorted(set(re.findall(r"python -m maisi\.train (\w+)", README))))
 def test_training_stages_exist(stage):
-    from maisi.train.__main__ import _STAGES
+    from maisi.train.__main__ import STAGES
 
-    assert stage in _STAGES
+    assert stage in STAGES
 
 
 def test_figures_are_those_of_the_model_card():

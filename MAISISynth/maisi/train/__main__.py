@@ -30,6 +30,8 @@ from maisi.train.latents import encode_cases
 from maisi.train.recipe import INTENSITY, NETWORKS
 from maisi.train.vae import prepare_autoencoder, train_decoder
 
+STAGES = ("cases", "autoencoder", "decoder", "embedding", "latents", "diffusion", "export")
+
 
 def main() -> None:
     """Run one stage."""
@@ -41,9 +43,7 @@ def main() -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m maisi.train", description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "stage", choices=["cases", "autoencoder", "decoder", "embedding", "latents", "diffusion", "export"]
-    )
+    parser.add_argument("stage", choices=STAGES)
     parser.add_argument("--run", type=Path, required=True, help="folder of this training; everything goes there")
     parser.add_argument("--labels", type=Path, help="folder with label_maisi.nii.gz files to deform (cases)")
     parser.add_argument("--real", type=Path, help="folder with ct.nii.gz files (decoder)")
