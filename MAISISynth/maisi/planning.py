@@ -83,13 +83,14 @@ def estimate(
 @cache
 def _throughput(device: str) -> float:
     """Floating point operations per second of ``device`` in a convolution like those of the networks."""
-    conv = torch.nn.Conv3d(32, 32, 3, padding=1).to(device, memory_format=torch.channels_last_3d)
-    x = torch.zeros(1, 32, 24, 24, 24, device=device).contiguous(memory_format=torch.channels_last_3d)
+    size, channels = 32, 32
+    conv = torch.nn.Conv3d(channels, channels, 3, padding=1).to(device, memory_format=torch.channels_last_3d)
+    x = torch.rand(1, channels, size, size, size, device=device).contiguous(memory_format=torch.channels_last_3d)
+    seconds = []
     with torch.inference_mode():
-        conv(x).sum().item()
-        start = time.perf_counter()
-        for _ in range(4):
-            x = conv(x)
-        x.sum().item()
+        for _ in range(6):  # the first ones also warm up
+            start = time.perf_counter()
+            conv(x).sum().item()
+            seconds.append(time.perf_counter() - start)
     # Norms, activations and copies take about as long again as the convolutions.
-    return 0.5 * 4 * 2 * 27 * 32 * 32 * 24**3 / (time.perf_counter() - start)
+    return 0.5 * 2 * 27 * channels**2 * size**3 / min(seconds)
