@@ -32,7 +32,7 @@ from MAISISynthLib.SynthesisLogic import MAISISynthLogic
 SHAPE, SPACING, CENTER_Z = (112, 92, 112), (3.3, 3.2, 3.3), -40.0
 LIVER, LESION = find_label("liver"), find_label("hepatic tumor")
 FIRST = {"radii": (14.0, 13.0, 15.0), "shift": (0.0, 0.0, 0.0)}  # mm
-GROWN = {"radii": (25.0, 22.0, 23.0), "shift": (14.0, 8.0, -12.0)}
+GROWN = {"radii": (25.0, 22.0, 23.0), "shift": (8.0, 6.0, -9.0)}
 
 
 def main(outDir: str | Path, seed: int = 4, logic: MAISISynthLogic | None = None) -> list[Path]:

@@ -82,9 +82,10 @@ def _blueRed(difference: np.ndarray, background: np.ndarray) -> np.ndarray:
 
 
 def _outlined(image: np.ndarray, lesion: np.ndarray) -> np.ndarray:
-    """The image with a thin line just outside the voxels of the lesion."""
-    mask = lesion > 0.5
-    grown = np.logical_or.reduce([np.roll(mask, step, axis) for axis in (0, 1) for step in (-1, 1)])
+    """The image with a line of two pixels just outside the voxels of the lesion."""
+    mask = grown = lesion > 0.5
+    for _step in range(2):
+        grown = np.logical_or.reduce([np.roll(grown, step, axis) for axis in (0, 1) for step in (-1, 0, 1)])
     image[grown & ~mask] = OUTLINE
     return image
 
