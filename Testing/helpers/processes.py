@@ -21,8 +21,13 @@ def waitUntil(condition: Callable[[], T], seconds: float = 20.0) -> T:
 
 
 def hasEnded(process: psutil.Process) -> bool:
-    """Whether a process is gone; one that only waits to be reaped by its parent counts as gone."""
+    """Whether a process is gone; one that only waits to be reaped by its parent counts as gone.
+
+    A killed process whose first thread is a zombie while others still die cannot be reaped yet: that is not gone.
+    """
     try:
-        return process.status() == psutil.STATUS_ZOMBIE or not process.is_running()
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return process.num_threads() <= 1
+        return not process.is_running()
     except psutil.NoSuchProcess:
         return True
