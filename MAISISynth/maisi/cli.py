@@ -98,7 +98,7 @@ def _models(options: argparse.Namespace) -> None:
     from maisi.models.variants import variants
 
     rows = [
-        (v.name, v.title, "installed" if v.installed() else "weights missing", f"{v.default_steps} steps", v.license)
+        (v.name, v.title, v.image, f"{v.schedule.steps} steps", v.license)
         for v in variants().values()
     ]
     _print_rows(rows or [("no models are installed",)])

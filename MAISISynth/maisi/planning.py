@@ -70,7 +70,7 @@ def estimate(
     plan = plan_grid(shape, affine, variant.grid)
     voxels = float(np.prod(plan.model_shape))
     cost = variant.cost
-    work = cost["embed_flop"] + cost["decode_flop"] + (steps or variant.default_steps) * cost["step_flop"]
+    work = cost["embed_flop"] + cost["decode_flop"] + (steps or variant.schedule.steps) * cost["step_flop"]
     return Estimate(
         plan=plan,
         device=str(target),

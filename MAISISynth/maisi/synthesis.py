@@ -64,7 +64,7 @@ def synthesize(
     started = time.monotonic()
     _check_request(labels, seed, steps)
     variant = get_variant(model)
-    steps = steps or variant.default_steps
+    steps = steps or variant.schedule.steps
     expected = estimate(labels.shape, labels.affine, model, device, steps)
     expected.check()
     complete, notice = with_body(labels)
@@ -86,7 +86,7 @@ def synthesize(
     progress("check", 1, 1)
     info = {
         "model": variant.name,
-        "model_sha256": variant.sha256,
+        "model_sha256": variant.weights[0].sha256,
         "device": expected.device,
         "seed": seed,
         "steps": steps,

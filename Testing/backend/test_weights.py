@@ -9,10 +9,14 @@ import torch
 from safetensors.torch import save_file
 
 from maisi.errors import InputError, WeightsError
-from maisi.models.variants import SHIPPED_MODELS, get_variant, read_variant, variants
+from maisi.models.variants import SHIPPED_MODELS, WeightFile, get_variant, read_variant, variants
 from maisi.models.weights import load_networks, read_state
 
 CPU = torch.device("cpu")
+
+
+def weightsOf(variant):
+    return variant.folder / variant.weights[0].file
 
 
 @pytest.fixture
@@ -22,7 +26,8 @@ def a_variant(a_tiny_model):
 
 def with_file(variant, path):
     """``variant`` with another weight file, taken for the published one."""
-    return replace(variant, weights=path, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    return replace(variant, folder=path.parent, weights=(WeightFile("all", path.name, sha256),))
 
 
 def test_networks_load_and_are_frozen(a_variant):
@@ -38,7 +43,7 @@ def test_a_missing_file(a_variant, tmp_path):
 
 
 def test_a_changed_byte_is_noticed(a_variant, tmp_path):
-    content = bytearray(a_variant.weights.read_bytes())
+    content = bytearray(weightsOf(a_variant).read_bytes())
     content[-1] ^= 1
     path = tmp_path / "changed.safetensors"
     path.write_bytes(content)
@@ -49,7 +54,7 @@ def test_a_changed_byte_is_noticed(a_variant, tmp_path):
 @pytest.mark.parametrize("kept", [0, 5, 200, 5000])
 def test_a_truncated_file(a_variant, tmp_path, kept):
     path = tmp_path / "short.safetensors"
-    path.write_bytes(a_variant.weights.read_bytes()[:kept])
+    path.write_bytes(weightsOf(a_variant).read_bytes()[:kept])
     with pytest.raises(WeightsError, match="damaged"):
         load_networks(with_file(a_variant, path), CPU)
 
@@ -97,8 +102,8 @@ def test_unknown_models_are_answered_with_the_known_ones(a_tiny_model):
 
 
 def test_every_shipped_model_is_intact_and_small():
-    shipped = [v for v in variants().values() if v.weights.parent == SHIPPED_MODELS]
+    shipped = [v for v in variants().values() if v.folder == SHIPPED_MODELS]
     assert "embedded" in {v.name for v in shipped}
-    assert sum(v.weights.stat().st_size for v in shipped) <= 30e6
+    assert sum(weightsOf(v).stat().st_size for v in shipped) <= 30e6
     for variant in shipped:
         load_networks(variant, CPU)

@@ -1,4 +1,4 @@
-"""The table of models: each is a JSON card beside its weights; the code knows no model by name."""
+"""The table of models: each is a JSON card in a models folder; the code knows no model by name."""
 
 from __future__ import annotations
 
@@ -17,17 +17,62 @@ SHIPPED_MODELS = Path(__file__).resolve().parents[2] / "Resources" / "Models"
 
 
 @dataclass(frozen=True)
+class WeightFile:
+    """Where the weights of one network (or of all) come from.
+
+    Attributes:
+        role: "autoencoder", "unet", "controlnet", or "all" for one safetensors file with those names as prefixes.
+        file: name in the folder of the card, or in the user's models folder for those that are downloaded.
+        sha256: of that file as published; None where no checksum was published.
+        repository, path: on the Hugging Face hub; "" for files that stand beside their card.
+        license: key of the license table (see ``models.licenses``), or the license's name.
+    """
+
+    role: str
+    file: str
+    sha256: str | None = None
+    repository: str = ""
+    path: str = ""
+    license: str = ""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The noise schedule and its solver (FACTS 1.7).
+
+    Attributes:
+        kind: "rectified_flow" or "ddpm". steps, solver: by default.
+        time_scale: of the timestep transform of rectified flow: "volume" = from the latent size, or a number.
+    """
+
+    kind: str = "rectified_flow"
+    steps: int = 30
+    solver: str = "euler"
+    time_scale: float | str = "volume"
+
+
+@dataclass(frozen=True)
+class FieldOfView:
+    """A field of view the model was trained on: what it shows, and its extent ``[3]`` in mm (FACTS 7.1-7.3)."""
+
+    name: str
+    mm: tuple[float, float, float]
+
+
+@dataclass(frozen=True)
 class Variant:
     """One model: what it is, which networks it has, which grids it accepts, where its weights are.
 
     Attributes:
         name: key on the command line and in scenes. title, description, license: for people.
-        networks: keyword arguments of each network class (see ``models.networks.build_networks``).
-        intensity: HU <-> 0...1. grid: which model grids are allowed.
-        default_steps: network evaluations. modality: class label (FACTS 2.3).
-        scale_factor: latents are multiplied by it before diffusion (FACTS 1.8).
-        time_scale: of the timestep transform (FACTS 1.7): "volume" = from the latent size, or a number.
-        weights: path of the safetensors file. sha256: of that file.
+        image: "ct" or "mr": what the voxels mean. intensity: voxel values <-> 0...1.
+        networks: keyword arguments of each network class (see ``models.networks.build_networks``); a model without
+            "controlnet" makes images without a mask only.
+        schedule: noise schedule and default solver. grid: which model grids are allowed.
+        modalities: names and codes of the class labels it was trained with (FACTS 2.3); empty if it takes none.
+        modality: the default one's name. guidance: default scale of classifier-free guidance, 0 = none (FACTS 2.9).
+        scale_factor: latents are multiplied by it before diffusion (FACTS 1.8); None = the checkpoint tells.
+        weights: files. folder: of the card. fields_of_view: recommended ones.
         cost: floating point operations and bytes per image voxel, for :mod:`maisi.planning`.
     """
 
@@ -35,20 +80,32 @@ class Variant:
     title: str
     description: str
     license: str
-    networks: dict[str, dict[str, Any]]
+    image: str
     intensity: IntensityScale
+    networks: dict[str, dict[str, Any]]
+    schedule: Schedule
     grid: GridRules
-    default_steps: int
-    modality: int
-    scale_factor: float
-    time_scale: float | str
-    weights: Path
-    sha256: str
+    modalities: dict[str, int]
+    modality: str | None
+    guidance: float
+    scale_factor: float | None
+    weights: tuple[WeightFile, ...]
+    folder: Path
+    fields_of_view: tuple[FieldOfView, ...] = ()
     cost: dict[str, float] = field(default_factory=dict)
 
-    def installed(self) -> bool:
-        """Whether the weight file is there (its content is checked when it is opened)."""
-        return self.weights.is_file()
+    def modality_code(self, name: str | None) -> int | None:
+        """Class label of the modality ``name`` (None: the default); None for a model that takes none.
+
+        Raises:
+            InputError: the model does not know it.
+        """
+        if not self.modalities and name is None:
+            return None
+        if (name or self.modality) not in self.modalities:
+            known = ", ".join(self.modalities) or "none"
+            raise InputError(f"The model {self.name} makes no {name!r} images; it knows: {known}.")
+        return self.modalities[name or self.modality]
 
 
 def read_variant(card: Path) -> Variant:
@@ -65,23 +122,30 @@ def read_variant(card: Path) -> Variant:
             title=data["title"],
             description=data["description"],
             license=data["license"],
+            image=model["image"],
+            intensity=IntensityScale(**_tuples(model["intensity"])),
             networks=model["networks"],
-            intensity=IntensityScale(tuple(model["intensity"]["hu"]), tuple(model["intensity"]["unit"])),
-            grid=GridRules(**{k: tuple(v) if isinstance(v, list) else v for k, v in model["grid"].items()}),
-            default_steps=model["default_steps"],
+            schedule=Schedule(**model["schedule"]),
+            grid=GridRules(**_tuples(model["grid"])),
+            modalities=model["modalities"],
             modality=model["modality"],
+            guidance=model["guidance"],
             scale_factor=model["scale_factor"],
-            time_scale=model["time_scale"],
-            weights=card.parent / data["weights"]["file"],
-            sha256=data["weights"]["sha256"],
+            weights=tuple(WeightFile(**file) for file in data["weights"]),
+            folder=card.parent,
+            fields_of_view=tuple(FieldOfView(**_tuples(fov)) for fov in model.get("fields_of_view", [])),
             cost=model["cost"],
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"The model card {card} cannot be used ({error!r}); restore it from the extension.") from error
 
 
+def _tuples(arguments: dict[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in arguments.items()}
+
+
 def variants() -> dict[str, Variant]:
-    """All models, by name: those that ship, and those in the folder that the variable ``MAISI_MODELS`` names."""
+    """All models, by name: those that ship, and those with a card in the folder that ``MAISI_MODELS`` names."""
     folders = [SHIPPED_MODELS, *(Path(f) for f in [os.environ.get("MAISI_MODELS")] if f)]
     found = (read_variant(card) for folder in folders for card in sorted(folder.glob("*.json")))
     return {variant.name: variant for variant in found}

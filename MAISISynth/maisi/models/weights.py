@@ -58,7 +58,9 @@ def load_networks(variant: Variant, device: torch.device) -> Networks:
     Raises:
         WeightsError: see :func:`read_state`; also if the tensors are not those of the variant's networks.
     """
-    state = read_state(variant.weights, variant.sha256)
+    file = variant.weights[0]
+    path = variant.folder / file.file
+    state = read_state(path, file.sha256)
     with torch.device("meta"):
         built = build_networks(variant.networks)
     for prefix, network in zip(("autoencoder.", "unet.", "controlnet."), built, strict=True):
@@ -67,7 +69,7 @@ def load_networks(variant: Variant, device: torch.device) -> Networks:
             network.load_state_dict(part, strict=True, assign=True)
         except RuntimeError as error:
             raise WeightsError(
-                f"The weight file {variant.weights} does not fit the networks of {variant.name}; get it again."
+                f"The weight file {path} does not fit the networks of {variant.name}; get it again."
             ) from error
         network.to(device, memory_format=torch.channels_last_3d).eval().requires_grad_(False)
     return Networks(variant, *built, device)

@@ -55,8 +55,8 @@ def sample_latents(
     mask = torch.from_numpy(np.ascontiguousarray(labels.array))[None, None].to(device)
     embedding = networks.controlnet.embed_mask(mask_bits(mask))
     spacing = torch.tensor(labels.spacing[None] * 100, dtype=torch.float32, device=device)
-    modality = torch.tensor([variant.modality], device=device)
-    times = rectified_flow_times(steps, noise[0, 0].numel(), variant.time_scale)
+    modality = torch.tensor([variant.modality_code(None)], device=device)
+    times = rectified_flow_times(steps, noise[0, 0].numel(), variant.schedule.time_scale)
     x = noise.to(device)
     for step, (now, following) in enumerate(pairwise(times)):
         check_cancelled(cancelled)
