@@ -35,6 +35,7 @@ class GridRules:
         spacing_min, spacing_max: mm along right, anterior, superior.
         recommended_fov_min_mm, recommended_fov_max_mm: in the axial plane; outside there is a notice only.
         max_voxels: of the whole grid.
+        trained_sizes: ``[I, J, K]`` the model was trained on (FACTS 2.10, 2.12); others get a notice only. Empty: any.
     """
 
     spacing_min: tuple[float, float, float]
@@ -45,6 +46,7 @@ class GridRules:
     recommended_fov_min_mm: float = 0.0
     recommended_fov_max_mm: float = MAX_FOV_MM
     max_voxels: int = 512**3
+    trained_sizes: tuple[tuple[int, int, int], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -141,7 +143,7 @@ def plan_grid(shape: Sequence[int], affine: np.ndarray, rules: GridRules) -> Gri
         flips=flips,
         scale=tuple(float(s) for s in scale),
         shift=tuple(float(s) for s in shift),
-        notices=_notices(spacing, wanted, kept, fov, rules),
+        notices=_notices(size, spacing, wanted, kept, fov, rules),
     )
 
 
@@ -212,7 +214,7 @@ def _round_up(voxels: np.ndarray, rules: GridRules) -> np.ndarray:
 
 
 def _notices(
-    spacing: np.ndarray, wanted: np.ndarray, kept: np.ndarray, fov: np.ndarray, rules: GridRules
+    size: np.ndarray, spacing: np.ndarray, wanted: np.ndarray, kept: np.ndarray, fov: np.ndarray, rules: GridRules
 ) -> tuple[str, ...]:
     notices = []
     if not kept.all():
@@ -226,6 +228,12 @@ def _notices(
         notices.append(
             f"The axial field of view of {fov[0]:.0f} x {fov[1]:.0f} mm is outside the recommended "
             f"{low:.0f} to {high:.0f} mm; the image may be less realistic."
+        )
+    if rules.trained_sizes and size.tolist() not in map(list, rules.trained_sizes):
+        nearest = min(rules.trained_sizes, key=lambda trained: np.abs(np.log(np.array(trained) / size)).sum())
+        notices.append(
+            f"The grid of {' x '.join(map(str, size))} voxels is not among the sizes the model was trained on "
+            f"(the nearest is {' x '.join(map(str, nearest))}); the image may be less realistic."
         )
     return tuple(notices)
 

@@ -172,6 +172,14 @@ def test_unusual_fields_of_view_are_told(spacing):
     assert any("field of view" in notice and "250 to 500" in notice for notice in plan.notices)
 
 
+@pytest.mark.parametrize(("slices", "told"), [(250, False), (200, True)])
+def test_a_grid_unlike_those_of_the_training_is_told(slices, told):
+    sizes = ((256, 256, 128), (256, 256, 256), (512, 512, 512))
+    rules = GridRules(spacing_min=(0.5,) * 3, spacing_max=(3.0,) * 3, trained_sizes=sizes)
+    plan = plan_grid((256, 256, slices), np.diag([1.5, 1.5, 1.5, 1]), rules)
+    assert any("nearest is 256 x 256 x 256" in notice for notice in plan.notices) == told
+
+
 def test_too_many_voxels_make_the_finest_axis_coarser_and_it_is_told():
     plan = plan_grid((128, 128, 64), np.diag([2.0, 2.0, 4.0, 1]), TWO_TO_FOUR)
     assert np.prod(plan.model_shape) <= 96**3

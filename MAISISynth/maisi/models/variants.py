@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from maisi.errors import InputError
 from maisi.geometry import GridRules
+from maisi.models.folder import models_folder
 from maisi.models.intensity import IntensityScale
 
 # MAISISynth/Resources/Models in the source tree; Resources/Models of the flat folder of an installed extension.
@@ -145,9 +145,9 @@ def _tuples(arguments: dict[str, Any]) -> dict[str, Any]:
 
 
 def variants() -> dict[str, Variant]:
-    """All models, by name: those that ship, and those with a card in the folder that ``MAISI_MODELS`` names."""
-    folders = [SHIPPED_MODELS, *(Path(f) for f in [os.environ.get("MAISI_MODELS")] if f)]
-    found = (read_variant(card) for folder in folders for card in sorted(folder.glob("*.json")))
+    """All models, by name: those that ship, and those with a card in the user's models folder."""
+    cards = (card for folder in (SHIPPED_MODELS, models_folder()) for card in sorted(folder.glob("*.json")))
+    found = (read_variant(card) for card in cards)
     return {variant.name: variant for variant in found}
 
 
