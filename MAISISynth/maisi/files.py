@@ -6,12 +6,14 @@ name and moved there when complete, so a crash leaves no half file.
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import tempfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import nibabel as nib
 import numpy as np
@@ -81,14 +83,31 @@ def write_volume(path: str | os.PathLike, volume: Volume, description: str = "")
     Raises:
         InputError: the ending is not one of these, the folder is missing or not writable, or the disk is full.
     """
-    path = check_writable(path)
+    with whole_file(check_writable(path)) as part:
+        _save(part, volume, description)
+
+
+@contextlib.contextmanager
+def whole_file(path: str | os.PathLike) -> Iterator[Path]:
+    """A file to write, with the ending of ``path``, that becomes ``path`` when the block ends without an error.
+
+    Raises:
+        InputError: the folder is missing or not writable, or the disk is full.
+    """
+    path = Path(path)
     try:
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".maisi-") as folder:
             part = Path(folder) / ("part" + _ending(path))
-            _save(part, volume, description)
+            yield part
             os.replace(part, path)
     except (OSError, RuntimeError) as error:
         raise InputError(f"{path} could not be written: {error}.") from error
+
+
+def write_json(path: str | os.PathLike, content: dict[str, Any]) -> None:
+    """Write ``content`` as indented JSON, whole or not at all. Raises InputError when that cannot be done."""
+    with whole_file(path) as part:
+        part.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def _save(path: Path, volume: Volume, description: str) -> None:

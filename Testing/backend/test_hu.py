@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from maisi.checks.hu import BANDS, MIN_VOXELS, check_hu, hu_report, hu_table
+from maisi.checks.hu import BANDS, COMPATIBLE_BANDS, MIN_VOXELS, check_hu, hu_report, hu_table
 from maisi.errors import InputError
 from maisi.volume import ImageVolume, LabelVolume
 
@@ -50,6 +50,34 @@ def test_absent_and_tiny_organs_give_no_reading():
 
 def test_every_lung_lobe_counts():
     assert next(band for band in BANDS if band.name == "lung").ids == (28, 29, 30, 31, 32)
+
+
+def test_the_compatible_list_is_the_one_of_the_reference():
+    bands = {band.name: band for band in COMPATIBLE_BANDS}
+    assert list(bands) == ["liver", "spleen", "pancreas", "kidney", "lung", "bone", "brain"]
+    assert bands["lung"].ids == (28, 29, 30, 31)
+    assert bands["bone"].ids == (*range(33, 57), *range(63, 98), 120, 122, 127)
+    assert (bands["bone"].low, bands["bone"].high) == (71.40, 1000)
+    assert check_hu(*a_case({32: 60}), COMPATIBLE_BANDS) == []
+    image, labels = a_case({1: 60})
+    labels.array[:], labels.array[0, 0, 0] = 0, 1
+    assert len(check_hu(image, labels, COMPATIBLE_BANDS)) == 1  # however small
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("dtype", [np.int16, np.float32])
+def test_the_medians_are_exact_in_any_memory_order_and_type(order, dtype):
+    chance = np.random.default_rng(3)
+    labels = chance.choice(np.array([0, 1, 3, 5, 14, 40, 98, 200], np.uint8), (20, 15, 11))
+    image = chance.normal(40, 300, labels.shape).astype(dtype)
+    volumes = (
+        ImageVolume(np.asarray(image, order=order), AFFINE),
+        LabelVolume(np.asarray(labels, order=order), AFFINE),
+    )
+    readings = check_hu(*volumes)
+    assert [r.name for r in readings] == ["liver", "spleen", "kidney", "bone", "muscle"]
+    for reading in readings:
+        assert reading.median_hu == np.median(image[np.isin(labels, reading.ids)])
 
 
 def test_the_report_is_json_and_the_table_marks_own_ranges():
