@@ -1,75 +1,113 @@
-"""Finding, checking and opening weight files. Nothing else opens them, and nothing in them can run code."""
+"""From weight files to networks: only those a job needs, and only intact ones."""
 
 from __future__ import annotations
 
-import hashlib
-import pickle
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load as parse_safetensors
-from torch import Tensor
+from torch import Tensor, nn
 
 from maisi.errors import WeightsError
+from maisi.models.checkpoint import Checkpoint, check_fit, metadata_of, read_checkpoint
+from maisi.models.checksums import check
 from maisi.models.networks import Autoencoder, ControlNet, DiffusionUNet, build_networks
-from maisi.models.variants import Variant
+from maisi.models.store import half_path, weight_path
+from maisi.models.variants import Variant, WeightFile
+
+ROLES = ("autoencoder", "unet", "controlnet")
 
 
 @dataclass(frozen=True)
 class Networks:
-    """The three networks of a variant, in evaluation mode on one device."""
+    """Networks of a variant, in evaluation mode on one device; None for those not asked for or not there.
+
+    Attributes:
+        scale_factor: latents of the autoencoder times this are what the UNet works on (FACTS 1.8); None where the UNet,
+            whose file tells it, was not asked for.
+    """
 
     variant: Variant
-    autoencoder: Autoencoder
-    unet: DiffusionUNet
-    controlnet: ControlNet
+    autoencoder: Autoencoder | None
+    unet: DiffusionUNet | None
+    controlnet: ControlNet | None
     device: torch.device
+    scale_factor: float | None = None
 
 
-def read_state(path: Path, sha256: str | None = None) -> dict[str, Tensor]:
-    """Tensors of a ``.safetensors`` or ``.pt`` file, by name.
+def load_networks(
+    variant: Variant, device: torch.device, roles: Iterable[str] = ROLES, half: bool | None = None
+) -> Networks:
+    """Build the networks ``roles`` of ``variant`` and fill them with its verified weights, as float32.
 
     Args:
-        sha256: expected checksum of the file, or None to accept any.
+        roles: of "autoencoder", "unet" and "controlnet"; those the variant does not have are None in the result.
+        half: take the half-precision copies where there are any (see :mod:`maisi.models.half`). None: on CUDA, where
+            float16 is what the networks compute in.
 
     Raises:
-        WeightsError: missing, other checksum, damaged, or a pickle that holds more than tensors.
+        WeightsError: see :func:`load_state`.
     """
-    if not path.is_file():
-        raise WeightsError(f"The weight file {path} is missing; reinstall the extension or copy the file there.")
-    content = path.read_bytes()
-    if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
-        raise WeightsError(f"The weight file {path} is not the published one (SHA-256 differs); get it again.")
-    try:
-        if path.suffix == ".safetensors":
-            return parse_safetensors(content)
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise WeightsError(f"{path} holds more than weights and was not opened, since it could run code.") from error
-    except (SafetensorError, RuntimeError, EOFError, ValueError) as error:
-        raise WeightsError(f"The weight file {path} is damaged or incomplete; get it again.") from error
-
-
-def load_networks(variant: Variant, device: torch.device) -> Networks:
-    """Build the networks of ``variant`` and fill them with its verified weights (float32).
-
-    Raises:
-        WeightsError: see :func:`read_state`; also if the tensors are not those of the variant's networks.
-    """
-    file = variant.weights[0]
-    path = variant.folder / file.file
-    state = read_state(path, file.sha256)
+    half = device.type == "cuda" if half is None else half
+    wanted = [role for role in ROLES if role in set(roles) and role in variant.networks]
     with torch.device("meta"):
-        built = build_networks(variant.networks)
-    for prefix, network in zip(("autoencoder.", "unet.", "controlnet."), built, strict=True):
-        part = {k.removeprefix(prefix): v.float() for k, v in state.items() if k.startswith(prefix)}
-        try:
-            network.load_state_dict(part, strict=True, assign=True)
-        except RuntimeError as error:
-            raise WeightsError(
-                f"The weight file {path} does not fit the networks of {variant.name}; get it again."
-            ) from error
-        network.to(device, memory_format=torch.channels_last_3d).eval().requires_grad_(False)
-    return Networks(variant, *built, device)
+        built = build_networks({role: variant.networks[role] for role in wanted})
+    scale_factor = variant.scale_factor
+    for role in wanted:
+        state, told = load_state(variant, role, half)
+        built[role].load_state_dict(state, strict=True, assign=True)
+        built[role] = _ready(built[role], device)
+        scale_factor = told if scale_factor is None else scale_factor
+    if "unet" in wanted and scale_factor is None:
+        raise WeightsError(
+            f"Neither the card nor the weights of {variant.name} tell the scale factor of its latents; "
+            "get the published weights again."
+        )
+    return Networks(variant, *(built.get(role) for role in ROLES), device, scale_factor)
+
+
+def load_state(variant: Variant, role: str, half: bool = False) -> Checkpoint:
+    """The tensors of one network, as they stand in its file (dtype, mapped from the disk), and the scale factor.
+
+    Args:
+        half: take the half-precision copy if there is one; else it is taken only where the original is absent.
+
+    Raises:
+        WeightsError: no file, or one that is damaged, altered, a pickle with code, or of another network.
+    """
+    file = next((file for file in variant.weights if file.role in (role, "all")), None)
+    if file is None:
+        raise WeightsError(f"The card of the model {variant.name} names no weights of its {role}; complete it.")
+    path = _checked_path(variant, file, half)
+    state, scale_factor = read_checkpoint(path)
+    if file.role == "all":
+        state = {key.removeprefix(f"{role}."): v for key, v in state.items() if key.startswith(f"{role}.")}
+    check_fit(state, expected_state(variant, role), path, f"{role} of {variant.name}")
+    return Checkpoint(state, scale_factor)
+
+
+def expected_state(variant: Variant, role: str) -> dict[str, Tensor]:
+    """Names and shapes of the tensors of one network of ``variant``; the tensors themselves hold nothing ("meta")."""
+    with torch.device("meta"):
+        return build_networks({role: variant.networks[role]})[role].state_dict()
+
+
+def _checked_path(variant: Variant, file: WeightFile, half: bool) -> Path:
+    original, copy = weight_path(variant, file), half_path(variant, file)
+    if not (original.is_file() or copy.is_file()):
+        how = f"maisi models download {variant.name}" if file.repository else "reinstall the model"
+        raise WeightsError(f"The weights of {variant.name} are missing ({original}); get them with: {how}.")
+    if copy.is_file() and (half or not original.is_file()):
+        check(copy, None)
+        if file.sha256 not in (None, metadata_of(copy).get("source_sha256")):
+            raise WeightsError(f"The weight file {copy} was not made from the published one; delete it.")
+        return copy
+    check(original, file.sha256)
+    return original
+
+
+def _ready(network: nn.Module, device: torch.device) -> nn.Module:
+    # Travels in the file's own precision; in the other order half weights would travel as float32.
+    network.to(device)
+    return network.float().eval().requires_grad_(False)
