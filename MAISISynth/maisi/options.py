@@ -8,6 +8,8 @@ from typing import Any
 from maisi.errors import InputError
 
 SOLVERS = ("euler", "adams-bashforth", "heun", "ddpm", "ddim")
+TIME_GRIDS = ("reference", "clean")
+REGIONS = ("head", "chest", "abdomen", "pelvis")
 PRECISIONS = ("auto", "float32", "float16", "bfloat16")
 
 
@@ -19,8 +21,11 @@ class Options:
         model: name in ``maisi models list``. seed: of the noise, 0 to 2^63 - 1.
         steps: of the solver, 1 to 1000 (None: the model's default).
         solver: "euler", "adams-bashforth", "heun" (rectified flow), "ddpm", "ddim" (DDPM models); None: the model's.
+        time_grid: of rectified flow: "reference" or "clean" (FACTS 1.7); None: the one the model is meant for.
         guidance: scale of classifier-free guidance (FACTS 2.5); 0 = none; None: the model's default.
         modality: name of the contrast to make, such as "t1" (None: the model's default).
+        regions: body regions that the image shows, from "head" to "pelvis"; only ``ddpm-ct`` takes them, and only
+            where they do not follow from a label map.
         compatible: do exactly what the reference does (time grid, random numbers, windowed decoding), at its speed.
         precision: of the networks: "auto" (by device), "float32", "float16", "bfloat16".
         retries: how often to try again with another seed when the quality check fails.
@@ -34,8 +39,10 @@ class Options:
     seed: int = 0
     steps: int | None = None
     solver: str | None = None
+    time_grid: str | None = None
     guidance: float | None = None
     modality: str | None = None
+    regions: tuple[str, ...] = ()
     compatible: bool = False
     precision: str = "auto"
     retries: int = 0
@@ -46,12 +53,17 @@ class Options:
             raise InputError(f"The seed must be a whole number from 0 to 2^63 - 1, got {self.seed}.")
         if self.steps is not None and not 1 <= self.steps <= 1000:
             raise InputError(f"The number of steps must be from 1 to 1000, got {self.steps}.")
-        if self.solver not in (None, *SOLVERS):
-            raise InputError(f"There is no solver {self.solver!r}; available: {', '.join(SOLVERS)}.")
+        object.__setattr__(self, "regions", tuple(self.regions))  # a list in JSON
+        for name, value, known in (
+            ("solver", self.solver or SOLVERS[0], SOLVERS),
+            ("time grid", self.time_grid or TIME_GRIDS[0], TIME_GRIDS),
+            ("precision", self.precision, PRECISIONS),
+            *(("body region", region, REGIONS) for region in self.regions),
+        ):
+            if value not in known:
+                raise InputError(f"There is no {name} {value!r}; available: {', '.join(known)}.")
         if self.guidance is not None and not 0 <= self.guidance <= 30:
             raise InputError(f"The guidance scale must be from 0 (none) to 30, got {self.guidance}.")
-        if self.precision not in PRECISIONS:
-            raise InputError(f"There is no precision {self.precision!r}; available: {', '.join(PRECISIONS)}.")
         if not 0 <= self.retries <= 20:
             raise InputError(f"The number of retries must be from 0 to 20, got {self.retries}.")
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from maisi.models.networks import build_networks
 from maisi.train import recipe
@@ -33,10 +34,14 @@ FACTS = {
 def write_tiny_model(folder: Path, name: str = "tiny") -> Path:
     """Write ``name.json`` and ``name.safetensors`` into ``folder``; return the card's path."""
     torch.manual_seed(1)
-    autoencoder, unet, controlnet = build_networks(NETWORKS)
-    with torch.no_grad():  # the zero-initialised ends would hide the label map from the result
-        for parameter in (*unet.parameters(), *controlnet.parameters()):
+    networks = build_networks(NETWORKS)
+    fill_zeros(networks)
+    return export_model(folder, name, networks, FACTS, NETWORKS)
+
+
+def fill_zeros(networks: dict[str, nn.Module]) -> None:
+    """Random numbers for what is initialised with zeros: it would hide all that comes before it from the result."""
+    with torch.no_grad():
+        for parameter in (p for network in networks.values() for p in network.parameters()):
             if parameter.abs().max() == 0:
                 parameter.normal_(std=0.05)
-    networks = {"autoencoder": autoencoder, "unet": unet, "controlnet": controlnet}
-    return export_model(folder, name, networks, FACTS, NETWORKS)

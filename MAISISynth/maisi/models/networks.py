@@ -1,17 +1,17 @@
-"""The three networks, built from MONAI's MAISI classes; state-dict keys are MONAI's own.
+"""The three networks, built from MONAI's MAISI classes; state-dict keys and numbers are MONAI's own (FACTS 1.3-1.5).
 
 What is ours: the mask embedding of the ControlNet is a separate call (it depends on the mask only, so it is computed
 once per image instead of once per step), and ControlNet residuals are added out of place, so that UNet and ControlNet
-can be trained together. The numbers are those of the MONAI classes (FACTS 1.3-1.5).
+can be trained together. Neither changes a bit of the result.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from monai.apps.generation.maisi.networks.autoencoderkl_maisi import AutoencoderKlMaisi, MaisiGroupNorm3D
+from monai.apps.generation.maisi.networks.autoencoderkl_maisi import AutoencoderKlMaisi
 from monai.apps.generation.maisi.networks.controlnet_maisi import ControlNetMaisi
 from monai.apps.generation.maisi.networks.diffusion_model_unet_maisi import DiffusionModelUNetMaisi
 from torch import Tensor, nn
@@ -21,20 +21,40 @@ COMPRESSION = 4  # image voxels per latent voxel, along each axis
 MASK_BITS = 8
 
 
-def mask_bits(labels: Tensor) -> Tensor:
+class Conditions(NamedTuple):
+    """What the UNet is told beside latents, time and mask (FACTS 2.3); batch B.
+
+    Attributes:
+        spacing: ``[B, 3]`` mm x 100. modality: int64 ``[B]`` class labels, or None.
+        top, bottom: ``[B, 4]`` one-hot first and last body region x 100, or None.
+    """
+
+    spacing: Tensor
+    modality: Tensor | None = None
+    top: Tensor | None = None
+    bottom: Tensor | None = None
+
+
+def mask_bits(labels: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
     """Label ids as bit planes, least significant first (FACTS 2.2).
 
     Args:
-        labels: uint8 ``[B, 1, I, J, K]``.
+        labels: uint8 ``[B, 1, I, J, K]``; shifted as bytes, so that no wider copy of the volume is made.
 
     Returns:
-        float32 ``[B, 8, I, J, K]`` of 0 and 1.
+        ``[B, 8, I, J, K]`` of 0 and 1 in ``dtype``.
     """
-    return torch.cat([(labels >> bit) & 1 for bit in range(MASK_BITS)], dim=1).float()
+    bits = torch.empty((labels.shape[0], MASK_BITS, *labels.shape[2:]), dtype=dtype, device=labels.device)
+    for bit in range(MASK_BITS):
+        bits[:, bit] = (labels[:, 0] >> bit) & 1
+    return bits
 
 
 class Autoencoder(AutoencoderKlMaisi):
-    """The VAE-GAN's autoencoder with a native group norm in place of MONAI's loop over groups (equal within 3e-6)."""
+    """The VAE-GAN's autoencoder: image 0...1 ``[B, 1, 4i, 4j, 4k]`` <-> latents ``[B, 4, i, j, k]``.
+
+    Convolutions are not split (the numbers are the same, FACTS 1.3). ``encode`` returns mean and standard deviation.
+    """
 
     def __init__(self, **config: Any) -> None:
         super().__init__(
@@ -52,13 +72,10 @@ class Autoencoder(AutoencoderKlMaisi):
             save_mem=False,
             **config,
         )
-        for module in self.modules():
-            if isinstance(module, MaisiGroupNorm3D):
-                module.forward = nn.GroupNorm.forward.__get__(module)
 
 
 class DiffusionUNet(DiffusionModelUNetMaisi):
-    """Velocity network of latents ``[B, 4, i, j, k]``, conditioned on time (1000 = noise), spacing and modality."""
+    """Velocity (or noise) network of latents, conditioned on time (1000 = noise) and :class:`Conditions`."""
 
     def __init__(self, **config: Any) -> None:
         super().__init__(
@@ -66,8 +83,6 @@ class DiffusionUNet(DiffusionModelUNetMaisi):
             in_channels=LATENT_CHANNELS,
             out_channels=LATENT_CHANNELS,
             include_spacing_input=True,
-            include_top_region_index_input=False,
-            include_bottom_region_index_input=False,
             use_flash_attention=False,
             **config,
         )
@@ -89,19 +104,18 @@ class DiffusionUNet(DiffusionModelUNetMaisi):
         self,
         x: Tensor,
         timesteps: Tensor,
-        spacing_tensor: Tensor,
-        class_labels: Tensor,
+        conditions: Conditions,
         residuals: tuple[Sequence[Tensor], Tensor] | None = None,
     ) -> Tensor:
-        """Velocity (data - noise) ``[B, 4, i, j, k]``.
+        """Velocity (data - noise; for DDPM models the noise) ``[B, 4, i, j, k]``.
 
         Args:
-            x: noisy latents. timesteps: float ``[B]``, 0-1000. spacing_tensor: ``[B, 3]`` mm x 100.
-            class_labels: int64 ``[B]`` modality codes. residuals: what :class:`ControlNet` returns.
+            x: noisy latents ``[B, 4, i, j, k]``. timesteps: float ``[B]``, 0-1000.
+            residuals: what :class:`ControlNet` returns, or None.
         """
         down, middle = residuals if residuals is not None else (None, None)
-        emb = self._get_time_and_class_embedding(x, timesteps, class_labels)
-        emb = self._get_input_embeddings(emb, None, None, spacing_tensor)
+        emb = self._get_time_and_class_embedding(x, timesteps, conditions.modality)
+        emb = self._get_input_embeddings(emb, conditions.top, conditions.bottom, conditions.spacing)
         h, skips = self._apply_down_blocks(self.conv_in(x), emb, None, down)
         h = self.middle_block(h, emb, None)
         if middle is not None:
@@ -127,13 +141,13 @@ class ControlNet(ControlNetMaisi):
         return self.controlnet_cond_embedding(bits)
 
     def forward(
-        self, x: Tensor, timesteps: Tensor, mask_embedding: Tensor, class_labels: Tensor
+        self, x: Tensor, timesteps: Tensor, mask_embedding: Tensor, class_labels: Tensor | None
     ) -> tuple[list[Tensor], Tensor]:
         """Residuals for the UNet's skips and middle block.
 
         Args:
             x: noisy latents ``[B, 4, i, j, k]``. timesteps: float ``[B]``. mask_embedding: from :meth:`embed_mask`.
-            class_labels: int64 ``[B]``.
+            class_labels: int64 ``[B]``, or None for a network without classes.
         """
         emb = self._prepare_time_and_class_embedding(x, timesteps, class_labels)
         h = self._apply_initial_convolution(x) + mask_embedding
@@ -142,10 +156,13 @@ class ControlNet(ControlNetMaisi):
         return self._apply_controlnet_blocks(h, skips)
 
 
-def build_networks(config: dict[str, dict[str, Any]]) -> tuple[Autoencoder, DiffusionUNet, ControlNet]:
-    """The three networks of a variant, randomly initialised, in the reference's order (FACTS C.2).
+CLASSES = {"autoencoder": Autoencoder, "unet": DiffusionUNet, "controlnet": ControlNet}
+
+
+def build_networks(config: dict[str, dict[str, Any]]) -> dict[str, nn.Module]:
+    """The networks of a variant by role, randomly initialised, in the reference's order (FACTS C.2).
 
     Args:
-        config: keyword arguments under "autoencoder", "unet" and "controlnet".
+        config: keyword arguments under "autoencoder", "unet" and, where there is one, "controlnet".
     """
-    return Autoencoder(**config["autoencoder"]), DiffusionUNet(**config["unet"]), ControlNet(**config["controlnet"])
+    return {role: network(**config[role]) for role, network in CLASSES.items() if role in config}

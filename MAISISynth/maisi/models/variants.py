@@ -43,12 +43,14 @@ class Schedule:
     Attributes:
         kind: "rectified_flow" or "ddpm". steps, solver: by default.
         time_scale: of the timestep transform of rectified flow: "volume" = from the latent size, or a number.
+        grid: of the times, "reference" or "clean" (see ``sampling.schedule.flow_steps``).
     """
 
     kind: str = "rectified_flow"
     steps: int = 30
     solver: str = "euler"
     time_scale: float | str = "volume"
+    grid: str = "reference"
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,13 @@ class Variant:
     folder: Path
     fields_of_view: tuple[FieldOfView, ...] = ()
     cost: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def checksum(self) -> str:
+        """SHA-256 of the weight file; of several files: "role=checksum" of each, "unpublished" where none is known."""
+        if len(self.weights) == 1:
+            return self.weights[0].sha256 or "unpublished"
+        return " ".join(f"{file.role}={file.sha256 or 'unpublished'}" for file in self.weights)
 
     def modality_code(self, name: str | None) -> int | None:
         """Class label of the modality ``name`` (None: the default); None for a model that takes none.

@@ -1,27 +1,61 @@
-"""From noise to latents: the denoising loop."""
+"""From noise to latents: puts schedule, solver, guidance and conditions together."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from itertools import pairwise
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from maisi.errors import Cancelled
+from maisi.errors import Cancelled, InputError
+from maisi.labels import remove_lesions
 from maisi.models.networks import COMPRESSION, LATENT_CHANNELS, mask_bits
+from maisi.models.variants import Variant
 from maisi.models.weights import Networks
-from maisi.sampling.schedule import TRAIN_STEPS, rectified_flow_times
-from maisi.volume import LabelVolume
+from maisi.options import Options
+from maisi.sampling.conditions import Target, make_conditions
+from maisi.sampling.guidance import Branch, Predictor
+from maisi.sampling.reference import reference_randomness, remove_tumors_like_reference
+from maisi.sampling.schedule import TRAIN_STEPS, flow_steps
+from maisi.sampling.solvers import FLOW_SOLVERS, add_ddpm_noise, ddim, ddpm, ddpm_times
 
 Progress = Callable[[str, int, int], None]
+Embed = Callable[[np.ndarray], Tensor]  # uint8 labels [B, I, J, K] -> mask embeddings [B, C, i, j, k] on the device
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where sampling begins.
+
+    Attributes:
+        noise: ``[4, i, j, k]`` (None: drawn from the seed).
+        latents: ``[4, i, j, k]`` to begin from, in the autoencoder's range (None: from noise alone).
+        strength: how far back towards noise ``latents`` are taken, 0 (not at all) to 1 (noise alone).
+    """
+
+    noise: np.ndarray | None = None
+    latents: np.ndarray | None = None
+    strength: float = 1.0
+
+    def check(self, shape: tuple[int, int, int]) -> None:
+        """Raise InputError unless this fits an image of ``shape``."""
+        wanted = (LATENT_CHANNELS, *(n // COMPRESSION for n in shape))
+        for name, array in (("noise", self.noise), ("latents", self.latents)):
+            if array is not None and (array.shape != wanted or not np.isfinite(array).all()):
+                raise InputError(f"The {name} must be finite and of shape {wanted} for this grid, got {array.shape}.")
+        if not 0 <= self.strength <= 1:
+            raise InputError(f"The strength must be from 0 to 1, got {self.strength}.")
+        if self.strength < 1 and self.latents is None:
+            raise InputError("A strength below 1 needs latents to begin from.")
 
 
 def initial_noise(seed: int, shape: tuple[int, int, int]) -> Tensor:
     """Standard normal latents ``[1, 4, I/4, J/4, K/4]`` for an image of ``shape``; the same on every device."""
     generator = torch.Generator().manual_seed(seed)
-    return torch.randn((1, LATENT_CHANNELS, *(n // COMPRESSION for n in shape)), generator=generator)
+    return torch.randn(_latent_shape(shape), generator=generator)
 
 
 def check_cancelled(cancelled: Callable[[], bool]) -> None:
@@ -33,36 +67,125 @@ def check_cancelled(cancelled: Callable[[], bool]) -> None:
 @torch.inference_mode()
 def sample_latents(
     networks: Networks,
-    labels: LabelVolume,
-    noise: Tensor,
-    steps: int,
+    target: Target,
+    options: Options,
+    embed: Embed,
     progress: Progress,
     cancelled: Callable[[], bool],
+    start: Start = Start(),
+    dtype: torch.dtype = torch.float32,
 ) -> Tensor:
-    """Integrate the flow from ``noise`` to data under the label map, with Euler steps.
+    """Latents of an image of ``target``.
 
     Args:
-        labels: on the model grid. noise: ``[1, 4, i, j, k]``. steps: network evaluations.
+        embed: makes the mask embedding of a label array. dtype: of the networks.
         progress: called with ("sample", step, steps) after each step.
 
     Returns:
-        Latents ``[1, 4, i, j, k]`` float32 on the networks' device, in the autoencoder's range.
+        ``[1, 4, i, j, k]`` on the networks' device, in the autoencoder's range.
 
     Raises:
-        Cancelled: between steps, when ``cancelled()`` says so.
+        InputError: options, conditions or start that cannot be used. Cancelled: between steps.
     """
+    start.check(target.shape)
     device, variant = networks.device, networks.variant
-    mask = torch.from_numpy(np.ascontiguousarray(labels.array))[None, None].to(device)
-    embedding = networks.controlnet.embed_mask(mask_bits(mask))
-    spacing = torch.tensor(labels.spacing[None] * 100, dtype=torch.float32, device=device)
-    modality = torch.tensor([variant.modality_code(None)], device=device)
-    times = rectified_flow_times(steps, noise[0, 0].numel(), variant.schedule.time_scale)
-    x = noise.to(device)
-    for step, (now, following) in enumerate(pairwise(times)):
-        check_cancelled(cancelled)
-        time = torch.tensor([now], device=device)
-        residuals = networks.controlnet(x, time, embedding, modality)
-        velocity = networks.unet(x, time, spacing, modality, residuals)
-        x = x + velocity * ((now - following) / TRAIN_STEPS)
-        progress("sample", step + 1, steps)
-    return x / variant.scale_factor
+    with ExitStack() as stack:
+        if options.compatible:
+            stack.enter_context(reference_randomness(options.seed, variant.networks))
+            if device.type == "cuda":
+                stack.enter_context(torch.autocast("cuda", dtype=torch.float16))
+        noise = _noise(start, target, options, device)
+        branches = _branches(networks, target, options, embed, dtype)
+        scale = _guidance(options, variant)
+        predict = Predictor(networks, branches, scale, dtype, options.compatible)
+        clean = None
+        if start.latents is not None:
+            clean = torch.from_numpy(start.latents)[None].to(noise) * networks.scale_factor
+        steps, results = _solve(predict, noise, clean, start.strength, variant, options)
+        for step in range(steps):
+            latents = next(results)
+            progress("sample", step + 1, steps)
+            check_cancelled(cancelled)
+    return latents / networks.scale_factor
+
+
+def _noise(start: Start, target: Target, options: Options, device: torch.device) -> Tensor:
+    if start.noise is not None:
+        return torch.from_numpy(start.noise)[None].float().to(device)
+    if not options.compatible:
+        return initial_noise(options.seed, target.shape).to(device)
+    if target.labels is None:  # drawn on the device
+        return torch.randn(_latent_shape(target.shape), device=device)
+    noise = torch.randn(_latent_shape(target.shape)).half().to(device)
+    return noise if device.type == "cuda" else noise.float()
+
+
+def _latent_shape(shape: tuple[int, int, int]) -> tuple[int, ...]:
+    return (1, LATENT_CHANNELS, *(n // COMPRESSION for n in shape))
+
+
+# ---- conditions with and without guidance
+
+
+def _guidance(options: Options, variant: Variant) -> float:
+    return variant.guidance if options.guidance is None else options.guidance
+
+
+def _branches(networks: Networks, target: Target, options: Options, embed: Embed, dtype: torch.dtype) -> list[Branch]:
+    """The conditional branch and, where guidance is asked for and makes a difference, the unconditional one."""
+    conditions = make_conditions(networks.variant, target, options, networks.device)
+    modality = conditions.modality
+    conditions = conditions._replace(
+        **{name: v.to(dtype) for name, v in conditions._asdict().items() if v is not None and name != "modality"}
+    )
+    guided = _guidance(options, networks.variant) != 0
+    masks = [] if target.labels is None else [target.labels]
+    if guided and masks:
+        remove = remove_tumors_like_reference if options.compatible else remove_lesions
+        free = remove(target.labels)
+        if options.compatible or not np.array_equal(free, target.labels):
+            masks.append(free)
+    embedded = embed(np.stack(masks)).split(1) if masks else [None]
+    branches = [Branch(embedded[0], conditions)]
+    if not guided or (modality is None and len(embedded) == 1):
+        return branches  # a second branch would be the same as the first
+    unknown = None if modality is None else torch.zeros_like(modality)
+    return [*branches, Branch(embedded[-1], conditions._replace(modality=unknown))]
+
+
+def mask_embedding(networks: Networks, labels: np.ndarray, dtype: torch.dtype) -> Tensor:
+    """Embeddings ``[B, C, i, j, k]`` of label arrays ``[B, 4i, 4j, 4k]`` on the networks' device."""
+    masks = torch.from_numpy(np.ascontiguousarray(labels))[:, None].to(networks.device)
+    return networks.controlnet.embed_mask(mask_bits(masks, dtype))
+
+
+# ---- the solvers
+
+
+def _solve(
+    predict: Predictor, noise: Tensor, clean: Tensor | None, strength: float, variant: Variant, options: Options
+) -> tuple[int, Iterator[Tensor]]:
+    """The number of steps, and the latents after each. Steps earlier than ``strength`` are left out."""
+    schedule, latest = variant.schedule, strength * TRAIN_STEPS
+    solver, steps = options.solver or schedule.solver, options.steps or schedule.steps
+    known = FLOW_SOLVERS if schedule.kind == "rectified_flow" else ("ddpm", "ddim")
+    if solver not in known:
+        raise InputError(
+            f"The solver {solver!r} does not fit the model {variant.name}; use one of: {', '.join(known)}."
+        )
+    if schedule.kind == "rectified_flow":
+        plan = flow_steps(steps, noise[0, 0].numel(), schedule.time_scale, options.time_grid or schedule.grid)
+        plan = [step for step in plan if step.time <= latest]
+        x = _mixed(clean, noise, plan[0].time / TRAIN_STEPS) if clean is not None and plan else noise
+        results = FLOW_SOLVERS[solver](predict, x, plan)
+    else:
+        plan = [time for time in ddpm_times(steps) if time < latest]
+        x = add_ddpm_noise(clean, noise, plan[0]) if clean is not None and plan else noise
+        generator = None if options.compatible else torch.Generator(noise.device).manual_seed(options.seed + 1)
+        results = ddim(predict, x, plan) if solver == "ddim" else ddpm(predict, x, plan, generator)
+    return (len(plan), results) if plan else (1, iter([clean]))
+
+
+def _mixed(clean: Tensor, noise: Tensor, t: float) -> Tensor:
+    """The point of the straight way from data (t = 0) to noise (t = 1)."""
+    return (1 - t) * clean + t * noise

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from maisi.models.networks import ControlNet, DiffusionUNet
+from maisi.models.networks import Conditions, ControlNet, DiffusionUNet
 from maisi.train.latents import LatentCase, crop
 from maisi.train.loop import Loop
 from maisi.train.pool import latent_pool
@@ -97,5 +97,5 @@ def _predict(
     modality = torch.tensor([CT if c.contrast else CT_WITHOUT_CONTRAST for c in batch]).repeat_interleave(2)
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bfloat16):
         residuals = controlnet(noisy, time, embedding.contiguous(memory_format=torch.channels_last_3d), modality)
-        velocity = unet(noisy, time, spacing, modality, residuals)
+        velocity = unet(noisy, time, Conditions(spacing, modality), residuals)
     return velocity.float().view_as(clean), clean - noise

@@ -12,7 +12,7 @@ from safetensors.torch import save as safetensors_bytes
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from maisi.models.networks import COMPRESSION, MASK_BITS
+from maisi.models.networks import COMPRESSION, MASK_BITS, Conditions
 from maisi.train.recipe import GRID, INTENSITY, NETWORKS
 
 
@@ -50,7 +50,7 @@ def export_model(
             "networks": architecture,
             "image": "ct",
             "intensity": {"hu": INTENSITY.hu, "unit": INTENSITY.unit},
-            "schedule": {"steps": facts["default_steps"], "time_scale": facts["time_scale"]},
+            "schedule": {"steps": facts["default_steps"], "time_scale": facts["time_scale"], "grid": "clean"},
             "grid": GRID,
             "modalities": {"ct": 1},
             "modality": "ct",
@@ -79,7 +79,7 @@ def measure_cost(networks: dict[str, nn.Module], latent: int = 16) -> dict[str, 
             embedding = networks["controlnet"].embed_mask(torch.zeros(1, MASK_BITS, size, size, size))
         with FlopCounterMode(display=False) as step:
             residuals = networks["controlnet"](x, time, embedding, modality)
-            networks["unet"](x, time, spacing, modality, residuals)
+            networks["unet"](x, time, Conditions(spacing, modality), residuals)
         with FlopCounterMode(display=False) as decode:
             networks["autoencoder"].decode(x)
     widest = networks["autoencoder"].decoder.blocks[-1].conv.conv.in_channels
