@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 import shutil
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
@@ -25,7 +27,7 @@ OLD_NAMES = {
     "controlnet-20datasets-e20wl100fold0bc_noi_dia_fsize_current.pt": "controlnet_3d_ddpm-ct.pt",
 }
 
-_Open = Callable[[], BinaryIO]
+_Open = Callable[[], AbstractContextManager[BinaryIO]]
 
 
 def find_weights(source: Path) -> list[WeightFile]:
@@ -81,11 +83,17 @@ def _entries(source: Path) -> Iterator[tuple[str, _Open]]:
         with zipfile.ZipFile(source) as archive:
             # The folders inside the archive are not used: nothing can be written outside the models folder.
             for entry in archive.infolist():
-                yield re.split(r"[\\/]", entry.filename)[-1], partial(zipfile.ZipFile(source).open, entry)
+                yield re.split(r"[\\/]", entry.filename)[-1], partial(_unpacked, source, entry)
     elif source.is_file():
         yield source.name, partial(source.open, "rb")
     else:
         raise InputError(f"{source} does not exist; give a folder, a zip or a weight file.")
+
+
+@contextmanager
+def _unpacked(source: Path, entry: zipfile.ZipInfo) -> Iterator[BinaryIO]:
+    with zipfile.ZipFile(source) as archive, archive.open(entry) as stream:
+        yield stream
 
 
 def _install(variant: Variant, file: WeightFile, told: str, opened: _Open) -> Path:
@@ -94,7 +102,7 @@ def _install(variant: Variant, file: WeightFile, told: str, opened: _Open) -> Pa
         try:
             with opened() as stream, part.open("wb") as copy:
                 shutil.copyfileobj(stream, copy, 1 << 20)
-        except (zipfile.BadZipFile, EOFError, RuntimeError, NotImplementedError) as error:
+        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
             raise WeightsError(f"{told} cannot be unpacked ({error}); pack or copy it again.") from error
         try:
             sha256 = checksums.check(part, file.sha256) or checksums.sha256_of(part)
