@@ -1,0 +1,165 @@
+"""A convolutional network as a chain of layers with known geometry: what exact tiles are computed from.
+
+All positions along an axis are told on the coarsest grid of the chain (the latents'); a tensor in the chain has
+``scale`` times as many voxels along each axis. Networks here have the same kernel along all three axes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+from itertools import accumulate
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - the field's name for it
+from monai.apps.generation.maisi.networks.autoencoderkl_maisi import (
+    AutoencoderKlMaisi,
+    MaisiResBlock,
+    MaisiUpsample,
+)
+from torch import Tensor, nn
+
+Interval = tuple[int, int]  # first voxel, one past the last
+
+
+class Statistics:
+    """Mean and variance of each group of a group norm, gathered piece by piece over a volume."""
+
+    def __init__(self, norm: nn.GroupNorm) -> None:
+        self._groups = norm.num_groups
+        self._pieces: list[tuple[int, Tensor]] = []
+
+    def add(self, x: Tensor) -> None:
+        """Take in a piece ``[1, C, i, j, k]``; the pieces do not overlap. Fast where ``x`` is contiguous."""
+        mean = x.mean((0, 2, 3, 4), dtype=torch.float32)
+        squares = (x - mean[:, None, None, None]).square_().sum((0, 2, 3, 4))
+        self._pieces.append((x[0, 0].numel(), torch.stack((mean, squares))))
+
+    def of_channels(self) -> Tensor:
+        """``[2, C]`` float32: mean and (biased) variance of the group that each channel is in."""
+        counts = torch.tensor([count for count, _ in self._pieces], dtype=torch.float64)[:, None, None]
+        means, squares = torch.stack([piece.cpu() for _, piece in self._pieces]).double().unbind(1)  # [pieces, C]
+        means, squares = (t.view(len(counts), self._groups, -1) for t in (means, squares))
+        total = counts.sum() * means.shape[2]
+        mean = (counts * means).sum((0, 2), keepdim=True) / total
+        variance = (squares + counts * (means - mean).square()).sum((0, 2), keepdim=True) / total
+        statistics = torch.cat((mean, variance)).float().expand(2, -1, means.shape[2]).reshape(2, -1)
+        return statistics.to(self._pieces[0][1].device)
+
+
+def normalized(x: Tensor, norm: nn.GroupNorm, statistics: Tensor) -> Tensor:
+    """``norm(x)`` with ``statistics`` ``[2, C]`` instead of its own; computed in float32, in the dtype of ``x``."""
+    return F.batch_norm(x, *statistics, norm.weight.float(), norm.bias.float(), eps=norm.eps)
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """A convolution with what stands around it: ``[norm [SiLU]] module [+ shortcut]``.
+
+    Attributes:
+        module: a convolution (perhaps with its activation), or MONAI's up- or downsampling with its convolution.
+        norm: before it. activated: whether SiLU follows the norm.
+        opens: its input is also what the residual block adds at its end. shortcut: the way there; it closes the block.
+    """
+
+    module: nn.Module
+    norm: nn.GroupNorm | None = None
+    activated: bool = False
+    opens: bool = False
+    shortcut: nn.Module | None = None
+
+    @cached_property
+    def conv(self) -> nn.Conv3d:
+        """The convolution in ``module``."""
+        return next(m for m in self.module.modules() if isinstance(m, nn.Conv3d))
+
+    @property
+    def factor(self) -> Fraction:
+        """Voxels out per voxel in, along an axis."""
+        return Fraction(2 if isinstance(self.module, MaisiUpsample) else 1, self.conv.stride[0])
+
+    def needs(self, low: int, high: int) -> Interval:
+        """The interval of the input that the interval of the output depends on, not yet cut at the volume's ends."""
+        kernel, stride, padding = self.conv.kernel_size[0], self.conv.stride[0], self.conv.padding[0]
+        low, high = low * stride - padding, (high - 1) * stride - padding + kernel
+        if isinstance(self.module, MaisiUpsample):  # trilinear: each voxel lies between two
+            return (low - 1) // 2, high // 2 + 1
+        return low, high
+
+    def __call__(self, x: Tensor, carried: Tensor | None, statistics: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Run on ``x``; ``carried`` is the input of the residual block that is open, if any."""
+        if self.opens:
+            carried = x
+        if self.norm is not None:
+            x = normalized(x, self.norm, statistics)
+            if self.activated:
+                x = F.silu(x, inplace=True)
+        x = self.module(x)
+        if self.shortcut is not None:
+            x, carried = x.add_(self.shortcut(carried)), None
+        return x, carried
+
+
+class Chain:
+    """Layers that run one after another.
+
+    Attributes:
+        layers: the layers. scales: of the tensor before each layer, and of the last output.
+        channels: likewise.
+    """
+
+    def __init__(self, modules: Iterable[nn.Module]) -> None:
+        """Take ``modules`` apart: convolutions, MONAI's MAISI blocks, and group norms (each followed by another one)."""
+        layers: list[Layer] = []
+        norm = None
+        for module in modules:
+            if isinstance(module, nn.GroupNorm):
+                norm = module
+            elif isinstance(module, MaisiResBlock):
+                layers.append(Layer(module.conv1, module.norm1, activated=True, opens=True))
+                layers.append(Layer(module.conv2, module.norm2, activated=True, shortcut=module.nin_shortcut))
+            else:
+                layers.append(Layer(module, norm))
+                norm = None
+        self.layers = tuple(layers)
+        factors = list(accumulate((layer.factor for layer in layers), lambda a, b: a * b, initial=Fraction(1)))
+        self.scales = tuple(int(factor / min(factors)) for factor in factors)
+        self.channels = (layers[0].conv.in_channels, *(layer.conv.out_channels for layer in layers))
+
+    def crop(self, first: int, last: int, core: Interval, size: int) -> Interval:
+        """The interval before layer ``first`` from which ``core`` before layer ``last`` can be computed exactly.
+
+        Args:
+            core, size: of the volume along this axis, on the coarsest grid.
+
+        Returns:
+            Voxels of the tensor before ``first``. Where ``core`` reaches the end of the volume so does this, so that
+            padding is what it is in the whole; it starts where the strides of the whole start.
+        """
+        low, high = (end * self.scales[last] for end in core)
+        for k in reversed(range(first, last)):
+            low, high = self.layers[k].needs(low, high)
+            low, high = max(low, 0), min(high, size * self.scales[k])
+        step = max(1, self.scales[first] // min(self.scales[first : last + 1]))
+        return low // step * step, high
+
+    def place(self, first: int, at: int, start: int) -> int:
+        """Where a crop that starts at ``start`` before layer ``first`` starts before layer ``at``."""
+        return start * self.scales[at] // self.scales[first]
+
+
+def decoder_chain(autoencoder: AutoencoderKlMaisi) -> Chain:
+    """``autoencoder.decode`` as a chain."""
+    return Chain([autoencoder.post_quant_conv, *autoencoder.decoder.blocks])
+
+
+def encoder_chain(autoencoder: AutoencoderKlMaisi) -> Chain:
+    """The mean that ``autoencoder.encode`` returns, as a chain."""
+    return Chain([*autoencoder.encoder.blocks, autoencoder.quant_conv_mu])
+
+
+def embedding_chain(embedding: nn.Module) -> Chain:
+    """The ControlNet's conditioning embedding (``ControlNetConditioningEmbedding``) as a chain."""
+    return Chain([embedding.conv_in, *embedding.blocks, embedding.conv_out])
