@@ -7,6 +7,12 @@ from helpers.tiny_model import write_tiny_model
 from maisi.volume import LabelVolume
 
 
+@pytest.fixture(autouse=True)
+def an_empty_models_folder(tmp_path_factory, monkeypatch):
+    """Models of whoever runs the tests play no part in them."""
+    monkeypatch.setenv("MAISI_MODELS", str(tmp_path_factory.getbasetemp() / "no models"))
+
+
 @pytest.fixture(scope="session")
 def a_models_folder(tmp_path_factory):
     """A folder with one tiny model of random weights, called "tiny"."""

@@ -123,22 +123,6 @@ def test_devices_lists_the_cpu(capsys):
     assert "cpu" in capsys.readouterr().out
 
 
-def test_models_says_what_is_installed(monkeypatch, capsys):
-    def model(name, there):
-        return types.SimpleNamespace(name=name, title="T", license="L", default_steps=9, installed=lambda: there)
-
-    monkeypatch.setattr(
-        "maisi.models.variants.variants", lambda: {"a": model("a", True), "longer": model("longer", False)}
-    )
-    assert cli.main(["models"]) == 0
-    here, away = capsys.readouterr().out.splitlines()
-    assert here.split() == ["a", "T", "installed", "9", "steps", "L"]
-    assert "weights missing" in away
-    monkeypatch.setattr("maisi.models.variants.variants", dict)
-    assert cli.main(["models"]) == 0
-    assert "no models" in capsys.readouterr().out
-
-
 # ---- bad input
 
 

@@ -217,7 +217,7 @@ def test_a_model_that_is_not_on_the_hub():
 
 
 def test_the_command_line_shows_the_license_first(a_released_model, a_hub, monkeypatch, capsys):
-    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", a_hub.endpoint)
+    monkeypatch.setenv("HF_ENDPOINT", a_hub.endpoint)
     (models_folder() / ".state" / "licenses.json").unlink()
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
     monkeypatch.setattr("builtins.input", lambda _: "no")

@@ -44,6 +44,7 @@ def download(variant: Variant, progress: Progress | None = None, endpoint: str |
         raise InputError(f"The model {variant.name} has nothing to download; its weights stand beside its card.")
     wanted = [file for file in variant.weights if not is_intact(variant, file)]
     licenses.require(file.license for file in wanted)
+    endpoint = endpoint or os.environ.get("HF_ENDPOINT")  # the hub's library reads it only while it is imported
     return [_fetch(variant, file, progress or (lambda *_: None), endpoint) for file in wanted]
 
 

@@ -1,4 +1,4 @@
-"""``maisi devices`` and ``maisi models``: what there is on this machine."""
+"""``maisi devices``: what this machine can compute on."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from maisi.commands.parsing import add_command
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
-    """Add ``devices`` and ``models``."""
+    """Add ``devices``."""
     add_command(commands, "devices", _devices, "List the devices that can be used.")
-    add_command(commands, "models", _models, "List the models.")
 
 
 def _devices(options: argparse.Namespace) -> None:
@@ -20,10 +19,3 @@ def _devices(options: argparse.Namespace) -> None:
     print_rows(
         [(d["name"], d["label"], f"{d['free_gb']:.1f} of {d['total_gb']:.1f} GB free") for d in available_devices()]
     )
-
-
-def _models(options: argparse.Namespace) -> None:
-    from maisi.models.variants import variants
-
-    rows = [(v.name, v.title, v.image, f"{v.schedule.steps} steps", v.license) for v in variants().values()]
-    print_rows(rows or [("no models are installed",)])
