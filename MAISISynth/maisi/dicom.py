@@ -11,7 +11,6 @@ import contextlib
 import os
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +20,7 @@ import numpy as np
 
 import maisi
 from maisi.errors import InputError
+from maisi.origin import Origin
 from maisi.volume import ImageVolume, LabelVolume, Volume
 
 if TYPE_CHECKING:
@@ -30,33 +30,6 @@ MANUFACTURER = "MAISI for 3D Slicer"
 SEGMENTATION = Path("segmentation") / "segmentation.dcm"
 _RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _STRAIGHT = 1e-4  # cosine of the angle between two axes that are told as perpendicular
-
-
-@dataclass(frozen=True)
-class Origin:
-    """What an image was made with.
-
-    Attributes:
-        image: "ct" or "mr". model, checksum: the model's name and the SHA-256 of its weights ("" if not known).
-        seed: of the noise. how: "from a label map", "without a label map", "by editing an existing image".
-    """
-
-    image: str
-    model: str
-    seed: int
-    checksum: str = ""
-    how: str = "from a label map"
-
-    @property
-    def description(self) -> str:
-        """One line for headers that starts with SYNTHETIC, at most 64 letters."""
-        return f"SYNTHETIC {self.image.upper()}, MAISI {maisi.__version__}, {self.model}, seed {self.seed}"[:64]
-
-    @property
-    def derivation(self) -> str:
-        """The full sentence."""
-        weights = f" (weights SHA-256 {self.checksum})" if self.checksum else ""
-        return f"Synthesized {self.how} by MAISI {maisi.__version__}, model {self.model}{weights}, seed {self.seed}."
 
 
 def write_series(
@@ -193,7 +166,7 @@ def _tell_study(header: Dataset, origin: Origin, identity: str) -> None:
     header.FrameOfReferenceUID, header.PositionReferenceIndicator = generate_uid(prefix=None), ""
     header.PatientPosition, header.AcquisitionNumber = "HFS", None
     header.Manufacturer, header.ManufacturerModelName = MANUFACTURER, "maisi"
-    header.DeviceSerialNumber = origin.checksum[:16] or "unknown"
+    header.DeviceSerialNumber = origin.checksum[-16:] or "unknown"
     header.SoftwareVersions = maisi.__version__
 
 

@@ -40,7 +40,7 @@ def write_segmentation(path: str | os.PathLike, labels: LabelVolume, series: Seq
     rows_and_columns = {(header.Rows, header.Columns) for header in series}
     if rows_and_columns != {upright.shape[1::-1]} or len(series) != upright.shape[2]:
         raise InputError("The labels are not on the grid of the image series; resample them to it first.")
-    ids = _ids(upright)
+    ids = segment_ids(upright)
     first = series[0]
     segmentation = Segmentation(
         source_images=series,
@@ -63,8 +63,8 @@ def write_segmentation(path: str | os.PathLike, labels: LabelVolume, series: Seq
     segmentation.save_as(path)
 
 
-def _ids(array: np.ndarray) -> list[int]:
-    """The ids in ``array``, background left out."""
+def segment_ids(array: np.ndarray) -> list[int]:
+    """The ids in ``array``, background left out. Raises InputError: there are none, or some have no meaning."""
     ids = [int(id_) for id_ in np.flatnonzero(np.bincount(array.ravel(), minlength=1)) if id_]
     if not ids:
         raise InputError("The label map is empty, so there is nothing to write as a DICOM segmentation.")

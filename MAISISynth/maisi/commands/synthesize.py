@@ -1,89 +1,64 @@
-"""``maisi synthesize`` and ``maisi edit``."""
+"""``maisi synthesize``, ``maisi edit`` and ``maisi generate``."""
 
 from __future__ import annotations
 
 import argparse
-import os
-import sys
-from collections.abc import Callable
+from pathlib import Path
 
-import maisi
-from maisi.commands.console import ProgressBar, print_notes
+from maisi.commands.making import add_output_arguments, make, read_wanted
+from maisi.commands.options import add_options, read_options
 from maisi.commands.parsing import add_command, add_labels_from
-from maisi.errors import InputError
-from maisi.volume import LabelVolume
+from maisi.request import ARRAYS, Request
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
-    """Add ``synthesize`` and ``edit``."""
-    synthesize = add_command(
-        commands, "synthesize", _synthesize, "Make a CT from a label map, on the label map's own grid."
-    )
-    synthesize.add_argument("labels", metavar="LABELS", help="NIfTI, NRRD, MetaImage, or Slicer's .seg.nrrd")
-    edit = add_command(
-        commands, "edit", _edit, "Synthesize anew where the labels changed; the rest of the CT stays as it is."
-    )
-    edit.add_argument("ct", metavar="CT")
-    edit.add_argument("labels_before", metavar="LABELS_BEFORE")
-    edit.add_argument("labels_after", metavar="LABELS_AFTER")
+    """Add ``synthesize``, ``edit`` and ``generate``."""
+    text = "Make an image from a label map, on the label map's own grid."
+    synthesize = add_command(commands, "synthesize", _synthesize, text)
+    synthesize.add_argument("labels", metavar="LABELS", type=Path, help="NIfTI, NRRD, MetaImage, or Slicer's .seg.nrrd")
+
+    text = "Synthesize anew where the labels changed; the rest of the CT stays as it is."
+    edit = add_command(commands, "edit", _edit, text)
+    edit.add_argument("image", metavar="CT", type=Path)
+    edit.add_argument("before", metavar="LABELS_BEFORE", type=Path)
+    edit.add_argument("after", metavar="LABELS_AFTER", type=Path)
+
+    generate = add_command(commands, "generate", _generate, "Make an image without a label map.")
+    generate.add_argument("--size", nargs=3, type=int, required=True, metavar=("I", "J", "K"), help="voxels")
+    generate.add_argument("--spacing", nargs=3, type=float, required=True, metavar=("X", "Y", "Z"), help="mm")
+
+    for made in (synthesize, edit, generate):
+        add_output_arguments(made)
+        add_options(made)
     for made in (synthesize, edit):
-        made.add_argument("-o", "--output", required=True, metavar="FILE", help="the CT: .nii, .nii.gz, .nrrd or .mha")
-        made.add_argument("--seed", type=int, default=0, help="same seed, same image (default 0)")
-        made.add_argument("--steps", type=int, help="network evaluations (default: what the model card says)")
-        made.add_argument("--model", default="embedded", help="see: maisi models (default embedded)")
-        made.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default auto)")
         add_labels_from(made)
-
-
-def _synthesize(options: argparse.Namespace) -> None:
-    from maisi.files import read_labels
-    from maisi.synthesis import synthesize
-
-    _check_output(options.output, options.labels)
-    labels = read_labels(options.labels, options.labels_from)
-    _run(options, labels, lambda **settings: synthesize(labels, **settings))
-
-
-def _edit(options: argparse.Namespace) -> None:
-    from maisi.files import read_image, read_labels
-    from maisi.geometry import place_on
-    from maisi.synthesis import edit
-
-    _check_output(options.output, options.ct, options.labels_before, options.labels_after)
-    image = read_image(options.ct)
-    before, after = (
-        place_on(read_labels(path, options.labels_from), image)
-        for path in (options.labels_before, options.labels_after)
-    )
-    _run(options, after, lambda **settings: edit(image, before, after, **settings))
-
-
-def _run(options: argparse.Namespace, labels: LabelVolume, job: Callable) -> None:
-    """Tell the estimate, run ``job`` with a progress bar, write its image, tell the notices and the quality check."""
-    from maisi.files import write_volume
-    from maisi.planning import estimate
-
-    expected = estimate(labels.shape, labels.affine, options.model, options.device, options.steps)
-    size = " x ".join(map(str, expected.model_shape))
-    needs = f"about {expected.memory_gb:.1f} GB of memory and {expected.seconds:.0f} s"
-    print(f"Model {options.model} on {expected.device}, grid {size}: {needs}.", file=sys.stderr)
-    with ProgressBar() as progress:
-        result = job(
-            model=options.model, seed=options.seed, steps=options.steps, device=options.device, progress=progress
+    for made in (synthesize, generate):
+        made.add_argument("--samples", type=int, default=1, metavar="N", help="N images, seeds one after the other")
+        made.add_argument("--noise", type=Path, metavar="FILE.npy", help="begin from this noise [4, i, j, k]")
+        made.add_argument("--latents", type=Path, metavar="FILE.npy", help="begin from these latents; see --strength")
+        made.add_argument(
+            "--strength", type=float, default=1.0, help="how far back towards noise the latents go, 0 to 1 (default 1)"
         )
-    info = result.info
-    write_volume(
-        options.output, result.image, f"SYNTHETIC CT, MAISI {maisi.__version__}, {info['model']}, seed {info['seed']}"
+
+
+def _synthesize(given: argparse.Namespace) -> None:
+    files = {"labels": given.labels, **_arrays(given)}
+    request = Request("synthesize", read_options(given), files, given.labels_from, strength=given.strength)
+    make(request, read_wanted(given))
+
+
+def _edit(given: argparse.Namespace) -> None:
+    files = {"image": given.image, "before": given.before, "after": given.after}
+    make(Request("edit", read_options(given), files, given.labels_from), read_wanted(given))
+
+
+def _generate(given: argparse.Namespace) -> None:
+    shape, spacing = tuple(given.size), tuple(given.spacing)
+    request = Request(
+        "generate", read_options(given), _arrays(given), shape=shape, spacing=spacing, strength=given.strength
     )
-    print_notes(info["notices"])
-    passed = sum(reading["passed"] for reading in info["checks"])
-    print(f"Wrote {options.output} in {info['seconds']:.0f} s; {passed} of {len(info['checks'])} organs in HU range.")
+    make(request, read_wanted(given))
 
 
-def _check_output(output: str, *inputs: str) -> None:
-    """Refuse before the work starts, not after."""
-    from maisi.files import check_writable
-
-    path = check_writable(output)
-    if any(path.exists() and os.path.exists(given) and path.samefile(given) for given in inputs):
-        raise InputError(f"{output} is one of the inputs; choose another name for the result.")
+def _arrays(given: argparse.Namespace) -> dict[str, Path]:
+    return {role: getattr(given, role) for role in ARRAYS if getattr(given, role) is not None}

@@ -1,0 +1,35 @@
+"""``maisi repeat``: make a result again from its record."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from maisi.commands.console import print_notes
+from maisi.commands.making import add_output_arguments, make_one, read_wanted, tell_need
+from maisi.commands.parsing import add_command
+from maisi.request import read_inputs
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    """Add ``repeat``."""
+    repeat = add_command(commands, "repeat", _repeat, "Make an image again from the record (.json) beside it.")
+    repeat.add_argument("record", metavar="RECORD", type=Path, help="CT.json of CT.nii.gz")
+    add_output_arguments(repeat)
+
+
+def _repeat(given: argparse.Namespace) -> None:
+    from maisi.record import Record
+
+    record, wanted = Record(given.record), read_wanted(given)
+    record.check_model()
+    inputs = read_inputs(record.request)
+    record.check_inputs(inputs)
+    wanted.check(record.request, inputs)
+    tell_need(record.request, inputs)
+    result = make_one(record.request, inputs, wanted)
+    if record.same_image(result.image):
+        print("The image is identical to the first one.")
+    else:
+        print("The image is not identical to the first one.")
+        print_notes(record.differences(result.info["device"]))
