@@ -65,7 +65,12 @@ def _fetch(variant: Variant, file: WeightFile, progress: Progress, endpoint: str
         raise WeightsError(
             f"The download of {file.file} is not the published file (SHA-256 differs) and was deleted; start it again."
         )
-    os.replace(part, target)
+    try:
+        os.replace(part, target)
+    except OSError as error:  # Windows keeps files that a running program has mapped
+        raise WeightsError(
+            f"{target} could not be replaced ({error.strerror}); close what uses it, start again."
+        ) from error
     note_installed(variant, file, found)
     return target
 

@@ -17,10 +17,8 @@ from torch import Tensor
 from maisi.models import checksums
 from maisi.models.checkpoint import SCALE_FACTOR, read_checkpoint
 from maisi.models.folder import replacing
-from maisi.models.store import half_path, weight_path
+from maisi.models.store import delete, half_path, weight_path
 from maisi.models.variants import Variant
-
-EMBEDDINGS = ("class_embedding.",)
 
 
 def convert(variant: Variant, drop_original: bool = False) -> list[Path]:
@@ -41,9 +39,8 @@ def convert(variant: Variant, drop_original: bool = False) -> list[Path]:
         if not copy.is_file():
             _write_copy(original, copy, checksums.check(original, file.sha256))
         copies.append(copy)
-        if drop_original and original.is_file():
-            original.unlink()
-            checksums.forget(original)
+        if drop_original:
+            delete(original)
     return copies
 
 
@@ -60,5 +57,5 @@ def _write_copy(original: Path, copy: Path, sha256: str | None) -> None:
 
 
 def _rounded(key: str, value: Tensor) -> Tensor:
-    exact = value.ndim < 2 or not value.is_floating_point() or key.startswith(EMBEDDINGS)
+    exact = value.ndim < 2 or not value.is_floating_point() or "class_embedding." in key
     return (value if exact else value.half()).contiguous()

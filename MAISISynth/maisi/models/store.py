@@ -64,7 +64,7 @@ def is_intact(variant: Variant, file: WeightFile) -> bool:
 def note_installed(variant: Variant, file: WeightFile, sha256: str) -> None:
     """Remember a file that was just put in its place; the half-precision copy of its predecessor goes."""
     original, copy = _places(variant, file)
-    copy.unlink(missing_ok=True)
+    delete(copy)
     checksums.record(original, sha256)
 
 
@@ -104,12 +104,18 @@ def remove(variant: Variant) -> list[Path]:
     needed = {path for other in others for path in present(other)}
     gone = [path for path in present(variant) if path not in needed]
     for path in gone:
+        delete(path)
+    return gone
+
+
+def delete(path: Path) -> None:
+    """Delete a weight file, if it is there, and what is known about it. Raises WeightsError where that is refused."""
+    if path.is_file():
         try:
             path.unlink()
-        except OSError as error:
+        except OSError as error:  # Windows keeps files that a running program has mapped
             raise WeightsError(f"{path} could not be deleted ({error.strerror}); close what uses it.") from error
         checksums.forget(path)
-    return gone
 
 
 def _places(variant: Variant, file: WeightFile) -> tuple[Path, Path]:
