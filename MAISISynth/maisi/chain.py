@@ -13,7 +13,7 @@ from functools import cached_property
 from itertools import accumulate
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - the field's name for it
+import torch.nn.functional as F
 from monai.apps.generation.maisi.networks.autoencoderkl_maisi import (
     AutoencoderKlMaisi,
     MaisiResBlock,
@@ -111,7 +111,7 @@ class Chain:
     """
 
     def __init__(self, modules: Iterable[nn.Module]) -> None:
-        """Take ``modules`` apart: convolutions, MONAI's MAISI blocks, and group norms (each followed by another one)."""
+        """Take apart convolutions, MONAI's MAISI blocks, and group norms, each of which another module follows."""
         layers: list[Layer] = []
         norm = None
         for module in modules:

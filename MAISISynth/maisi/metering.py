@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - the field's name for it
+import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -28,9 +28,9 @@ def meter(call: Callable[[], object]) -> Cost:
 
     Attention counts as a fused kernel does, which never holds the matrix of scores.
     """
-    with torch.no_grad(), _FusedAttention() as attention, FlopCounterMode(display=False) as counter:
-        with _LiveBytes() as memory:
-            call()
+    attention, counter, memory = _FusedAttention(), FlopCounterMode(display=False), _LiveBytes()
+    with torch.no_grad(), attention, counter, memory:
+        call()
     return Cost(float(counter.get_total_flops() + attention.flop), float(memory.peak))
 
 

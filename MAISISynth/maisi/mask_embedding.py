@@ -1,0 +1,38 @@
+"""The ControlNet's embedding of a label map in exact tiles: the label map's bit planes never exist as a whole."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from maisi.chain import embedding_chain
+from maisi.models.networks import mask_bits
+from maisi.models.weights import Networks
+from maisi.tiles import Box, Tiles, run_tiles
+
+
+@torch.inference_mode()
+def embed_in_tiles(networks: Networks, labels: np.ndarray, dtype: torch.dtype, tiles: Tiles) -> Tensor:
+    """Mask embeddings, equal to ``controlnet.embed_mask(mask_bits(labels))`` within float error.
+
+    Args:
+        labels: uint8 ids ``[B, 4i, 4j, 4k]``. dtype: of the networks. tiles: see :class:`Tiles`; needs no cuts.
+
+    Returns:
+        ``[B, C, i, j, k]`` on the networks' device.
+    """
+    chain = embedding_chain(networks.controlnet.controlnet_cond_embedding)
+    shape = [n // chain.scales[0] for n in labels.shape[1:]]
+    embedding = torch.empty((len(labels), chain.channels[-1], *shape), dtype=dtype, device=networks.device)
+    for array, result in zip(labels, embedding, strict=True):
+
+        def read(box: Box, array: np.ndarray = array) -> Tensor:
+            mask = torch.from_numpy(np.ascontiguousarray(array[box]))[None, None].to(networks.device)
+            return mask_bits(mask, dtype).contiguous(memory_format=torch.channels_last_3d)
+
+        def write(box: Box, values: Tensor, result: Tensor = result) -> None:
+            result[(..., *box)] = values[0]
+
+        run_tiles(chain, tiles, shape, read, write)
+    return embedding
