@@ -138,6 +138,7 @@ def _common(volume: Volume, origin: Origin) -> Dataset:
     from pydicom.uid import generate_uid
 
     header = Dataset()
+    header.SpecificCharacterSet = "ISO_IR 192"  # UTF-8
     _tell_study(header, origin, identity=generate_uid(prefix=None))
     _tell_synthetic(header, origin)
     _tell_place(header, volume)

@@ -116,6 +116,24 @@ def test_an_mr_image_is_an_mr_series_without_hu(tmp_path):
     assert (slice_.pixel_array == 322).all()
 
 
+@pytest.mark.parametrize(("image", "iod"), [("ct", "ct-image"), ("mr", "mr-image")])
+def test_all_that_the_standard_demands_is_there_and_nothing_foreign(tmp_path, image, iod):
+    """Against the tables of the standard that highdicom carries."""
+    standard = pytest.importorskip("highdicom._standard_utils")
+    write_series(tmp_path / "s", an_image(), Origin(image, "größer", 7))
+    slice_ = headers(tmp_path / "s")[0]
+    known = set()
+    for module in standard.get_iod_module_map()[iod]:
+        top = [a for a in standard.get_module_attribute_map()[module["key"]] if not a["path"]]
+        known |= {attribute["keyword"] for attribute in top}
+        if module["usage"] == "M":
+            demanded = {a["keyword"] for a in top if a["type"] in ("1", "2")}
+            assert {k for k in demanded if k not in slice_} == set(), module["key"]
+            assert {a["keyword"] for a in top if a["type"] == "1" and slice_[a["keyword"]].is_empty} == set()
+    assert {element.keyword for element in slice_} <= known
+    assert "größer" in slice_.SeriesDescription
+
+
 def test_a_folder_with_files_is_left_alone(tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(InputError, match="new or empty folder"):
