@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from maisi.errors import InputError
-from maisi.files import check_writable, whole_file, write_volume
+from maisi.files import WRITABLE, check_writable, whole_file, write_volume
 from maisi.origin import Origin
 from maisi.record import is_record
 from maisi.volume import ImageVolume, LabelVolume, Volume
@@ -52,15 +52,15 @@ class Output:
             from maisi.dicom import check_folder, right_handed
             from maisi.dicom_segmentation import segment_ids
 
+            if self.path.name.lower().endswith(WRITABLE):
+                raise InputError(f"{self.path} is the name of a file; a DICOM series needs the name of a folder.")
             check_folder(self.path)
             right_handed(grid)
             if labels is not None:
                 segment_ids(labels.array)
         else:
             check_writable(self.path)
-        for given in inputs:
-            if self.path.exists() and given.exists() and self.path.samefile(given):
-                raise InputError(f"{self.path} is one of the inputs; choose another name for the result.")
+        check_no_input(self.path, inputs)
         if self.record.exists() and not is_record(self.record):
             raise InputError(f"{self.record} is a file of another kind; choose another name for the result.")
 
@@ -80,8 +80,15 @@ def numbered(path: Path, seed: int) -> Path:
     return path.with_name(f"{stem}_seed{seed}{ending}")
 
 
-def check_array_file(path: Path) -> None:
-    """Raise InputError unless :func:`write_array` can write there."""
+def check_no_input(path: Path, inputs: Iterable[Path]) -> None:
+    """Raise InputError when ``path`` is one of ``inputs``."""
+    if any(path.exists() and given.exists() and path.samefile(given) for given in inputs):
+        raise InputError(f"{path} is one of the inputs; choose another name for the result.")
+
+
+def check_array_file(path: Path, inputs: Iterable[Path]) -> None:
+    """Raise InputError unless :func:`write_array` can write there, or when ``path`` is one of ``inputs``."""
+    check_no_input(path, inputs)
     if path.suffix != ".npy":
         raise InputError(f"{path} must end in .npy.")
     if not path.parent.is_dir():

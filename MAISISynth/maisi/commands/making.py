@@ -30,7 +30,7 @@ class Wanted:
         """Raise InputError, before the work starts, for what could not be written after it."""
         self.output.check(request.files.values(), inputs.grid, inputs.labels)
         if self.latents is not None:
-            check_array_file(self.latents)
+            check_array_file(self.latents, request.files.values())
 
 
 def add_output_arguments(parser: argparse.ArgumentParser) -> None:

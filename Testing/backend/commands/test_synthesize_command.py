@@ -131,11 +131,13 @@ def test_samples_as_dicom_are_folders(folder, fake):
     ("arguments", "message"),
     [
         ("synthesize labels.nii.gz -o full/", "new or empty folder"),
+        ("synthesize labels.nii.gz -o out.nii.gz --format dicom", "name of a folder"),
         ("synthesize sheared.nii.gz -o out/", "perpendicular"),
         ("synthesize labels.nii.gz -o mine.nii.gz", "another kind"),
         ("synthesize labels.nii.gz -o out.nii.gz --samples 0", "from 1 to 1000"),
         ("synthesize labels.nii.gz -o out.nii.gz --save-latents z.txt", "must end in .npy"),
         ("synthesize labels.nii.gz -o out.nii.gz --save-latents no/z.npy", "does not exist"),
+        ("synthesize labels.nii.gz -o o.nii --latents fine.npy --save-latents fine.npy", "one of the inputs"),
         ("synthesize labels.nii.gz -o out.nii.gz --noise absent.npy", "no file"),
         ("synthesize labels.nii.gz -o out.nii.gz --noise labels.nii.gz", "cannot be read as a .npy"),
         ("synthesize labels.nii.gz -o out.nii.gz --latents whole.npy", "no array of fractions"),
@@ -148,6 +150,7 @@ def test_what_cannot_be_done_is_told_before_the_work(folder, fake, capsys, argum
     Path("full").mkdir()
     Path("full/mine.txt").touch()
     Path("mine.json").write_text('{"mine": 1}')
+    np.save("fine.npy", np.ones((4, 2, 2, 2), np.float32))
     np.save("whole.npy", np.ones((4, 2, 2, 2), np.int16))
     sheared = AFFINE.copy()
     sheared[0, 1] = 1.0
