@@ -16,6 +16,7 @@ from maisi.models.checkpoint import read_checkpoint
 from maisi.models.folder import models_folder
 from maisi.models.half import convert
 from maisi.models.importing import find_weights, import_weights
+from maisi.models.networks import Conditions
 from maisi.models.store import half_path, remove, stored, verify, weight_path
 from maisi.models.variants import get_variant, variants
 from maisi.models.weights import load_networks, load_state
@@ -234,9 +235,11 @@ def test_a_half_precision_copy_gives_the_same_numbers_under_autocast(an_imported
     latents = torch.randn(1, 4, 8, 8, 8, generator=generator)
     with torch.autocast("cpu", torch.float16), torch.inference_mode():
         images = [networks.autoencoder.decode(latents) for networks in (exact, halved)]
-        embedded = [networks.unet.class_embedding(torch.tensor([1])) for networks in (exact, halved)]
+        time, conditions = torch.tensor([500.0]), Conditions(torch.full((1, 3), 150.0), torch.tensor([1]))
+        flows = [networks.unet(latents, time, conditions) for networks in (exact, halved)]
     assert torch.equal(*images)
-    assert torch.equal(*embedded)
+    assert torch.equal(*flows)
+    assert flows[0].std() > 0
     assert halved.scale_factor == exact.scale_factor
     weight = halved.autoencoder.decoder.blocks[0].conv.conv.weight
     assert torch.equal(weight, exact.autoencoder.decoder.blocks[0].conv.conv.weight.half().float())

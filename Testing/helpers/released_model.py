@@ -23,7 +23,10 @@ FILES = {
 def random_states(seed: int = 3) -> dict[str, dict[str, torch.Tensor]]:
     """State dicts of small random networks, by role."""
     torch.manual_seed(seed)
-    return {role: network.state_dict() for role, network in build_networks(NETWORKS).items()}
+    states = {role: network.state_dict() for role, network in build_networks(NETWORKS).items()}
+    for tensor in (tensor for state in states.values() for tensor in state.values()):
+        tensor.add_(torch.randn(tensor.shape) * 0.05)  # the zero-initialised ends would hide everything before them
+    return states
 
 
 def released_layout(role: str, state: dict[str, torch.Tensor]) -> dict:
