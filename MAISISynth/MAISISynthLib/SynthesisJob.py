@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import tempfile
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +44,7 @@ class SynthesisJob:
         edited: tuple[ImageVolume, LabelVolume] | None = None,
         notices: list[str] | None = None,
     ) -> None:
-        """``options``: seed, steps, model, device. ``edited``: an older CT and its label map, for a local edit.
+        """``options``: of ``maisi.options.Options``. ``edited``: an older CT and its label map, for a local edit.
 
         Raises:
             InputError: the temporary files cannot be written.
@@ -55,6 +54,7 @@ class SynthesisJob:
         self.notices = notices or []
         self.error = ""
         self._labels, self._grid = labels, grid
+        self._options = {**options, "edit": edited is not None}
         self._name = _("{segmentation} SYNTHETIC CT").format(segmentation=segmentationNode.GetName())
         self._segmentationNode = segmentationNode
         self._scene = segmentationNode.GetScene()
@@ -146,17 +146,15 @@ class SynthesisJob:
             np.save(folder / name, volume.array)
             return str(folder / name)
 
-        request = Synthesize(
+        return Synthesize(
             job=0,
             labels=save("labels.npy", self._labels),
             affine=self._labels.affine.ravel().tolist(),
             output=str(folder / "ct.npy"),
             image=save("image.npy", edited[0]) if edited else None,
             labels_before=save("before.npy", edited[1]) if edited else None,
-            **options,
+            options=options,
         )
-        self._options = {k: v for k, v in asdict(request).items() if k in options} | {"edit": edited is not None}
-        return request
 
     def _end(self) -> None:
         """The worker is done with it, well or not."""

@@ -10,6 +10,7 @@ import numpy as np
 import slicer
 
 from maisi.errors import InputError
+from maisi.options import Options
 from maisi.volume import LabelVolume
 from MAISILib.Interpreter import Interpreter
 from MAISILib.Settings import Settings
@@ -67,21 +68,20 @@ class MAISISynthLogic:
         self,
         segmentationNode: slicer.vtkMRMLSegmentationNode,
         seed: int | None = None,
-        steps: int | None = None,
-        device: str = "auto",
         model: str | None = None,
         before: slicer.vtkMRMLScalarVolumeNode | None = None,
+        **options,
     ) -> SynthesisJob:
         """Start to make a CT on the segmentation's own grid. The segmentation and ``before`` are not changed.
 
         Args:
             seed: of the noise; None: that of ``before``, else 0. model: a name of ``maisi models``; None: that of
                 ``before``, else "embedded". An edit with the same seed and model has no seam.
-            steps: network evaluations; None: the model's default. device: "auto", "cpu", "cuda", "cuda:1", "mps".
             before: a synthetic CT of an earlier state of this segmentation, to change only where the labels changed.
+            options: steps, device, solver, guidance, retries and whatever else ``maisi.options.Options`` has.
 
         Raises:
-            InputError: the segmentation (or ``before``) cannot be used; the sentence tells why.
+            InputError: the segmentation (or ``before``) or an option cannot be used; the sentence tells why.
         """
         check = checkInput(segmentationNode)
         valid, sentence = check.isValid()
@@ -96,13 +96,12 @@ class MAISISynthLogic:
         notices = check.mapping.notices + _missing(check.mapping, labels)
         if reachesOutside(segmentationNode):
             notices.append(_("Parts of the segments lie outside the grid of the segmentation and were left out."))
-        options = {
+        options |= {
             "seed": earlier.get("seed", 0) if seed is None else seed,
             "model": model or earlier.get("model", "embedded"),
-            "steps": steps,
-            "device": device,
         }
-        return SynthesisJob(self.worker, segmentationNode, labels, check.grid, options, edited, notices)
+        complete = Options.from_json(options).to_json()
+        return SynthesisJob(self.worker, segmentationNode, labels, check.grid, complete, edited, notices)
 
 
 def requestOf(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, fields
 from types import NoneType, UnionType
 from typing import Any, ClassVar, get_args, get_origin, get_type_hints
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 
 
 class ProtocolError(Exception):
@@ -42,8 +42,7 @@ class Synthesize(Message):
         labels: path of the label map, ``.npy`` uint8 ``[I, J, K]`` MAISI ids.
         affine: 16 numbers, row by row, voxel index -> RAS mm.
         output: path of the ``.npy`` HU volume to write on the grid of ``labels``; int16, or the dtype of ``image``.
-        seed: noise seed. steps: network evaluations (None: the model's default).
-        model: name in ``maisi models``. device: "auto", "cpu", "cuda", "cuda:1" or "mps".
+        options: values of ``maisi.options.Options`` by name; those left out have their defaults.
         image, labels_before: paths of the image to edit (``.npy`` HU) and of its label map, or None.
     """
 
@@ -52,10 +51,7 @@ class Synthesize(Message):
     labels: str
     affine: list[float]
     output: str
-    seed: int = 0
-    steps: int | None = None
-    model: str = "embedded"
-    device: str = "auto"
+    options: dict[str, Any] = field(default_factory=dict)
     image: str | None = None
     labels_before: str | None = None
 

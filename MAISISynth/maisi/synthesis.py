@@ -1,100 +1,99 @@
-"""The main job: label map in, CT out, on the user's own grid; and the same for an edited region of an existing CT."""
+"""The main jobs on the user's own grid: an image for a label map, an image without one, an edited region anew."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
-from functools import lru_cache
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from scipy import ndimage
 
 from maisi.body import with_body
-from maisi.checks.hu import check_hu
-from maisi.decoding import AIR_HU, decode
-from maisi.devices import resolve_device
-from maisi.errors import InputError, OutOfMemoryError
-from maisi.models.variants import get_variant
-from maisi.models.weights import Networks, load_networks
-from maisi.planning import estimate
-from maisi.sampling.sampler import Progress, check_cancelled, initial_noise, sample_latents
+from maisi.checks.hu import OrganReading, check_hu
+from maisi.decoding import background
+from maisi.engine import Made, make_image
+from maisi.errors import InputError
+from maisi.models.variants import Variant, get_variant
+from maisi.options import Options
+from maisi.planning import Plan, plan
+from maisi.sampling.sampler import Progress, Start, check_cancelled
 from maisi.volume import ImageVolume, LabelVolume
 
 
 @dataclass(frozen=True)
 class SynthesisResult:
-    """A CT and how it came about.
+    """An image and how it came about.
 
     Attributes:
-        image: HU on exactly the grid of the labels given.
-        info: JSON-able: model, model_sha256, device, seed, steps, seconds, notices, checks.
+        image: HU (MR: image units) on exactly the grid asked for.
+        info: JSON-able: options, model, model_sha256, device, precision, seed, steps, seconds, notices, checks.
+        latents: ``[4, i, j, k]`` float32 that the image was decoded from, on the model grid.
     """
 
     image: ImageVolume
     info: dict[str, Any] = field(default_factory=dict)
+    latents: np.ndarray | None = None
 
 
 def synthesize(
     labels: LabelVolume,
     *,
-    model: str = "embedded",
-    seed: int = 0,
-    steps: int | None = None,
-    device: str = "auto",
     progress: Progress | None = None,
     cancelled: Callable[[], bool] | None = None,
+    noise: np.ndarray | None = None,
+    latents: np.ndarray | None = None,
+    strength: float = 1.0,
+    **options: Any,
 ) -> SynthesisResult:
-    """A CT for a label map.
+    """An image for a label map.
 
     Args:
         labels: MAISI ids on any grid; a missing body (200) is added and told in the notices.
-        model: name of a model. seed: same seed, device and labels give the same image.
-        steps: network evaluations (None: the model's default). device: see :func:`maisi.devices.resolve_device`.
         progress: called with (stage, step, total); stages "load", "sample", "decode", "check".
         cancelled: asked between steps.
+        noise, latents, strength: where to begin, see :class:`maisi.sampling.sampler.Start`.
+        options: see :class:`maisi.options.Options`.
 
     Raises:
-        InputError: labels, grid, model, device or steps cannot be used. WeightsError: the model's file is unusable.
-        OutOfMemoryError: before the start, or when the device runs out all the same. Cancelled: on request.
+        InputError: labels, grid, model, device or another option cannot be used. WeightsError: the model's files are
+            absent or unusable. OutOfMemoryError: not even the smallest way fits. Cancelled: on request.
     """
-    progress, cancelled = progress or (lambda *_: None), cancelled or (lambda: False)
-    started = time.monotonic()
-    _check_request(labels, seed, steps)
-    variant = get_variant(model)
-    steps = steps or variant.schedule.steps
-    expected = estimate(labels.shape, labels.affine, model, device, steps)
-    expected.check()
+    if not labels.array.any():
+        raise InputError("The label map is empty: there is nothing to synthesize; draw or map at least one organ.")
+    chosen = Options.from_json(options)
+    variant = get_variant(chosen.model)
+    if "controlnet" not in variant.networks:
+        raise InputError(f"The model {variant.name} makes images without a label map only; choose another model.")
+    check_cancelled(cancelled or (lambda: False))
+    expected = plan(labels.shape, labels.affine, chosen)
     complete, notice = with_body(labels)
-    check_cancelled(cancelled)
-    progress("load", 0, 1)
-    networks = _networks(model, expected.device)
-    progress("load", 1, 1)
-    grid_labels = expected.plan.labels_to_model(complete)
-    with _memory_errors(expected.device):
-        noise = initial_noise(seed, grid_labels.shape)
-        latents = sample_latents(networks, grid_labels, noise, steps, progress, cancelled)
-        progress("decode", 0, 1)
-        grid_image = decode(networks, latents, grid_labels)
-    progress("decode", 1, 1)
-    check_cancelled(cancelled)
-    image = _on_user_grid(expected.plan.image_to_user(grid_image), complete)
-    progress("check", 0, 1)
-    checks = [asdict(reading) for reading in check_hu(image, complete)]
-    progress("check", 1, 1)
-    info = {
-        "model": variant.name,
-        "model_sha256": variant.weights[0].sha256,
-        "device": expected.device,
-        "seed": seed,
-        "steps": steps,
-        "seconds": round(time.monotonic() - started, 2),
-        "notices": [*([notice] if notice else []), *expected.notices],
-        "checks": checks,
-    }
-    return SynthesisResult(image, info)
+    job = _Job(variant, expected, complete, Start(noise, latents, strength), progress, cancelled)
+    return job.run(chosen, [notice] if notice else [])
+
+
+def generate(
+    shape: Sequence[int],
+    spacing: Sequence[float],
+    *,
+    progress: Progress | None = None,
+    cancelled: Callable[[], bool] | None = None,
+    noise: np.ndarray | None = None,
+    latents: np.ndarray | None = None,
+    strength: float = 1.0,
+    **options: Any,
+) -> SynthesisResult:
+    """An image without a label map (FACTS 2.9), axes right, anterior, superior, first voxel at the origin.
+
+    Args:
+        shape: voxels. spacing: mm. The others: as for :func:`synthesize`, which see also for what is raised.
+    """
+    chosen = Options.from_json(options)
+    affine = np.diag([*spacing, 1.0])
+    expected = plan(shape, affine, chosen)
+    job = _Job(get_variant(chosen.model), expected, None, Start(noise, latents, strength), progress, cancelled)
+    return job.run(chosen, [])
 
 
 def edit(
@@ -142,42 +141,71 @@ def edit(
         "edited_voxels": int(changed.sum()),
         "blended_voxels": int((weight > 0).sum()),
     }
-    return SynthesisResult(edited, info)
+    return SynthesisResult(edited, info, fresh.latents)
 
 
-def _check_request(labels: LabelVolume, seed: int, steps: int | None) -> None:
-    if not labels.array.any():
-        raise InputError("The label map is empty: there is nothing to synthesize; draw or map at least one organ.")
-    if not 0 <= seed < 2**63:
-        raise InputError(f"The seed must be a whole number from 0 to 2^63 - 1, got {seed}.")
-    if steps is not None and not 1 <= steps <= 1000:
-        raise InputError(f"The number of steps must be from 1 to 1000, got {steps}.")
+class _Job:
+    """One image on the user's grid, tried again with other seeds while it fails the quality check."""
+
+    def __init__(
+        self,
+        variant: Variant,
+        expected: Plan,
+        labels: LabelVolume | None,
+        start: Start,
+        progress: Progress | None,
+        cancelled: Callable[[], bool] | None,
+    ) -> None:
+        self.variant, self.plan, self.labels, self.start = variant, expected, labels, start
+        self.progress = progress or (lambda stage, step, total: None)
+        self.cancelled = cancelled or (lambda: False)
+
+    def run(self, options: Options, notices: list[str]) -> SynthesisResult:
+        started = time.monotonic()
+        attempts = []
+        for attempt in range(options.retries + 1):
+            tried = replace(options, seed=options.seed + attempt)
+            made = make_image(self.plan, self.labels, tried, self.start, self.progress, self.cancelled)
+            image = self._on_user_grid(made, rounded=not options.compatible)
+            attempts.append((self._check(image), image, made, tried.seed))
+            if all(reading.passed for reading in attempts[-1][0]):
+                break
+        checks, image, made, seed = max(attempts, key=lambda a: sum(r.passed for r in a[0]))  # the first of the best
+        notices = [*notices, *made.plan.notices, *_retry_notices(attempts, seed)]
+        info = {
+            "options": options.to_json(),
+            "model": self.variant.name,
+            "model_sha256": self.variant.checksum,
+            "device": made.plan.device,
+            "precision": made.plan.precision,
+            "seed": seed,
+            "steps": options.steps or self.variant.schedule.steps,
+            "seconds": round(time.monotonic() - started, 2),
+            "notices": notices,
+            "checks": [asdict(reading) for reading in checks],
+        }
+        return SynthesisResult(image, info, made.latents)
+
+    def _check(self, image: ImageVolume) -> list[OrganReading]:
+        if self.labels is None or self.variant.image != "ct":
+            return []
+        self.progress("check", 0, 1)
+        readings = check_hu(image, self.labels)
+        self.progress("check", 1, 1)
+        return readings
+
+    def _on_user_grid(self, made: Made, rounded: bool) -> ImageVolume:
+        """The image on the user's grid, int16 if ``rounded``; air wherever the user's own label map says background."""
+        image = made.plan.grid.image_to_user(made.image)
+        values = np.rint(image.array).astype(np.int16) if rounded else image.array
+        if self.labels is not None:
+            values[self.labels.array == 0] = background(self.variant)
+        return ImageVolume(values, image.affine)
 
 
-@lru_cache(maxsize=1)
-def _networks(model: str, device: str) -> Networks:
-    """The networks of the last model used stay loaded."""
-    return load_networks(get_variant(model), resolve_device(device))
-
-
-@contextmanager
-def _memory_errors(device: str):
-    """Turn the several ways in which torch runs out of memory into one."""
-    try:
-        yield
-    except (MemoryError, RuntimeError) as error:  # torch.OutOfMemoryError is a RuntimeError
-        if isinstance(error, RuntimeError) and "memory" not in str(error):
-            raise
-        raise OutOfMemoryError(
-            f"The memory of {device} ran out during the synthesis; crop the segmentation or use a coarser spacing."
-        ) from error
-
-
-def _on_user_grid(image: ImageVolume, labels: LabelVolume) -> ImageVolume:
-    """int16, and air wherever the user's own label map says background."""
-    hu = np.rint(image.array).astype(np.int16)
-    hu[labels.array == 0] = AIR_HU
-    return ImageVolume(hu, labels.affine)
+def _retry_notices(attempts: Sequence[tuple], seed: int) -> list[str]:
+    failed = [f"{a[3]} ({', '.join(r.name for r in a[0] if not r.passed)})" for a in attempts if a[3] != seed]
+    return [f"The quality check failed with seed {', '.join(failed)}; seed {seed} was taken."] if failed else []
 
 
 def _blend_weight(changed: np.ndarray, spacing: np.ndarray, margin_mm: float) -> tuple[np.ndarray, tuple[slice, ...]]:

@@ -150,10 +150,7 @@ def synthesize(
     affine = np.array(request.affine, dtype=np.float64).reshape(4, 4)
     labels = LabelVolume(read(request.labels), affine)
     options = {
-        "model": request.model,
-        "seed": request.seed,
-        "steps": request.steps,
-        "device": request.device,
+        **request.options,
         "progress": progress,
         "cancelled": cancelled,
     }

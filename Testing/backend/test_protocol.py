@@ -124,7 +124,7 @@ def test_message_of_an_error_shows_only_the_beginning_of_a_long_line():
 
 
 def test_cancel_on_the_wire_is_as_documented():
-    assert json.loads(encode(Cancel(job=3))) == {"v": 1, "kind": "cancel", "job": 3}
+    assert json.loads(encode(Cancel(job=3))) == {"v": 2, "kind": "cancel", "job": 3}
 
 
 def test_protocol_imports_the_standard_library_only():

@@ -11,6 +11,7 @@ import torch
 from monai.apps.generation.maisi.networks.autoencoderkl_maisi import AutoencoderKlMaisi
 from monai.apps.generation.maisi.networks.controlnet_maisi import ControlNetMaisi
 from monai.apps.generation.maisi.networks.diffusion_model_unet_maisi import DiffusionModelUNetMaisi
+from monai.inferers import SlidingWindowInferer
 from monai.networks.schedulers import DDPMScheduler
 from monai.networks.schedulers.rectified_flow import RFlowScheduler
 
@@ -22,6 +23,9 @@ from maisi.options import Options
 from maisi.sampling.conditions import Target
 from maisi.sampling.reference import as_reference, reference_randomness, remove_tumors_like_reference
 from maisi.sampling.sampler import mask_embedding, sample_latents
+from maisi.synthesis import synthesize
+from maisi.volume import LabelVolume
+from maisi.windows import Window, decode_compatible
 
 SHAPE, SPACING, SEED = (64, 32, 32), np.array([1.7, 1.7, 2.1]), 11
 CPU = torch.device("cpu")
@@ -62,6 +66,12 @@ def monai_networks(config):
     if "controlnet" not in config:
         return autoencoder, unet, None
     return autoencoder, unet, ControlNetMaisi(**common, conditioning_embedding_in_channels=8, **config["controlnet"])
+
+
+def reference_noise(networks):
+    torch.manual_seed(SEED)
+    monai_networks(networks[0])
+    return torch.randn(1, 4, *(n // 4 for n in SHAPE)).half().float()[0].numpy()
 
 
 def bits_of(labels):
@@ -147,6 +157,28 @@ def compatible(folder, name, labels, **options):
     return latents, (variant.networks, {role: network.state_dict() for role, network in filled.items()})
 
 
+def plain_decode(networks, latents, window, overlap):
+    """The reference's decoding, at once or in windows; HU before the background is set (FACTS 2.6, 2.7)."""
+    config, states = networks
+    autoencoder = monai_networks(config)[0]
+    autoencoder.load_state_dict(states["autoencoder"])
+    autoencoder.eval()
+    inferer = SlidingWindowInferer(
+        roi_size=window,
+        sw_batch_size=1,
+        overlap=overlap,
+        mode="gaussian",
+        sigma_scale=0.125,
+        device=CPU,
+        progress=False,
+    )
+    with torch.no_grad():
+        direct = latents[0, 0].numel() <= np.prod(window)
+        decode = autoencoder.decode_stage_2_outputs
+        image = decode(latents) if direct else inferer(latents, decode)
+    return image.clip(0, 1) * 2000 - 1000
+
+
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     monkeypatch.setenv("MAISI_MODELS", str(tmp_path))
@@ -181,6 +213,30 @@ def test_image_only_with_guidance_of_the_modality(folder):
 def test_image_only_ddpm_with_given_regions(folder):
     ours, networks = compatible(folder, "ddpm-ct", None, steps=6, regions=["head", "chest"])
     assert torch.equal(ours, plain_loop(networks, steps=6, regions=(0, 1)) / SCALE_FACTOR)
+
+
+@pytest.mark.parametrize(("window", "overlap"), [((8, 8, 8), 0.25), ((12, 8, 8), 0.4), ((32, 32, 32), 0.6666)])
+def test_image_decoded_in_the_windows_of_the_reference(folder, labels, window, overlap):
+    latents, networks = compatible(folder, "rflow-ct", labels, steps=2)
+    loaded = as_reference(load_networks(get_variant("small-rflow-ct"), CPU))
+    volume = LabelVolume(labels, np.diag([*SPACING, 1.0]))
+    ours = decode_compatible(loaded, latents, volume, window=Window(window, overlap)).array
+    expected = plain_decode(networks, latents, [min(w, n) for w, n in zip(window, (16, 8, 8), strict=True)], overlap)
+    expected = np.where(labels == 0, -1000, expected[0, 0].numpy())
+    assert ours.dtype == np.float32
+    assert np.array_equal(ours, expected)
+
+
+def test_the_whole_way_from_mask_to_image(folder, labels):
+    volume = LabelVolume(labels, np.diag([*SPACING, 1.0]))
+    _, networks = compatible(folder, "rflow-ct", labels, steps=2)
+    result = synthesize(volume, model="small-rflow-ct", seed=SEED, steps=2, compatible=True, device="cpu")
+    latents = plain_loop(networks, labels, steps=2, modality=1) / SCALE_FACTOR
+    image = plain_decode(networks, latents, (16, 8, 8), 0.6666)[0, 0].numpy()
+    assert np.array_equal(result.image.array, np.where(labels == 0, -1000, image))
+    assert np.array_equal(result.latents, latents[0].numpy())
+    fast = synthesize(volume, model="small-rflow-ct", seed=SEED, steps=2, noise=reference_noise(networks), device="cpu")
+    assert np.abs(fast.image.array - result.image.array).max() < 2.0, "the fast way differs by rounding only"
 
 
 def test_the_seed_is_followed_by_the_construction_of_the_networks():

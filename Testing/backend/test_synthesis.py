@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from maisi import planning, synthesis
+from maisi import engine, planning, synthesis
 from maisi.errors import Cancelled, InputError, OutOfMemoryError
 from maisi.volume import ImageVolume, LabelVolume
 
@@ -86,7 +86,7 @@ def test_memory_that_runs_out_during_the_job_is_said(a_tiny_model, a_torso_with_
     def fail(*_, **__):
         raise error
 
-    monkeypatch.setattr(synthesis, "decode", fail)
+    monkeypatch.setattr(engine, "decode", fail)
     with pytest.raises(OutOfMemoryError, match="ran out"):
         synthesis.synthesize(a_torso_with_a_liver, model=a_tiny_model)
 
@@ -95,7 +95,7 @@ def test_other_errors_are_not_taken_for_memory(a_tiny_model, a_torso_with_a_live
     def fail(*_, **__):
         raise RuntimeError("shape mismatch")
 
-    monkeypatch.setattr(synthesis, "decode", fail)
+    monkeypatch.setattr(engine, "decode", fail)
     with pytest.raises(RuntimeError, match="shape mismatch"):
         synthesis.synthesize(a_torso_with_a_liver, model=a_tiny_model)
 

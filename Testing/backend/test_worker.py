@@ -95,7 +95,7 @@ def a_request(tmp_path):
         labels=str(folder / "labels.npy"),
         affine=np.diag([1.5, 1.5, 2.0, 1.0]).ravel().tolist(),
         output=str(folder / "ct.npy"),
-        seed=7,
+        options={"seed": 7},
     )
 
 
@@ -114,7 +114,7 @@ def test_result_is_written_whole_with_progress_on_the_way(a_worker, a_request):
     assert [(p.job, p.stage, p.step, p.total) for p in steps] == [(a_request.job, "sample", i, 4) for i in (1, 2, 3, 4)]
     assert steps[-1].seconds_left == 0
     assert steps[-1].memory_gb > 0.01
-    assert result == Result(a_request.job, a_request.output, {"model": "embedded", "steps": None, "device": "auto"})
+    assert result == Result(a_request.job, a_request.output, {"model": "embedded"})
     hu = np.load(a_request.output)
     assert (hu.dtype, hu.shape, hu[1, 2, 3]) == (np.int16, (2, 3, 4), 237)
     assert sorted(p.name for p in Path(a_request.output).parent.iterdir()) == ["ct.npy", "labels.npy"]
@@ -131,7 +131,7 @@ def test_edit_gets_the_image_and_the_labels_before(a_worker, a_request, tmp_path
 
 
 def test_what_a_job_prints_reaches_the_log_and_not_the_protocol(a_worker, a_request):
-    assert isinstance(a_worker.answerTo(replace(a_request, model="printing")), Result)
+    assert isinstance(a_worker.answerTo(replace(a_request, options={"model": "printing"})), Result)
 
     def allPrinted():
         while not a_worker.process.lines.empty():
@@ -144,7 +144,7 @@ def test_what_a_job_prints_reaches_the_log_and_not_the_protocol(a_worker, a_requ
 
 def test_jobs_run_one_at_a_time_in_order(a_worker, a_request):
     second = replace(a_request, job=next(numbers))
-    a_worker.say(replace(a_request, model="slow"), second)
+    a_worker.say(replace(a_request, options={"model": "slow"}), second)
     jobs = [event.job for event in a_worker.hearAll(second.job)]
     assert jobs == [a_request.job] * 5 + [second.job] * 5
 
@@ -152,7 +152,7 @@ def test_jobs_run_one_at_a_time_in_order(a_worker, a_request):
 def test_cancel_is_heard_between_steps_and_the_worker_goes_on(a_worker, a_request):
     queued = replace(a_request, job=next(numbers), labels="never looked at.npy")
     third = replace(a_request, job=next(numbers))
-    a_worker.say(replace(a_request, model="slow"), queued, third)
+    a_worker.say(replace(a_request, options={"model": "slow"}), queued, third)
     a_worker.hear()
     a_worker.say(Cancel(queued.job), Cancel(a_request.job), Cancel(job=10**6))
     events = a_worker.hearAll(third.job)
@@ -177,7 +177,7 @@ def test_cancel_is_heard_between_steps_and_the_worker_goes_on(a_worker, a_reques
     ],
 )
 def test_failures_have_a_kind_and_one_sentence(a_worker, a_request, model, kind, words):
-    answer = a_worker.answerTo(replace(a_request, model=model))
+    answer = a_worker.answerTo(replace(a_request, options={"model": model}))
     assert isinstance(answer, Failure)
     assert (answer.job, answer.error) == (a_request.job, kind)
     assert re.search(words, answer.message)
@@ -213,7 +213,7 @@ def test_pickled_array_is_refused_and_not_executed(a_worker, a_request, tmp_path
         (lambda r: replace(r, affine=[0.0] * 16), "spacing is zero"),
         (lambda r: replace(r, image=r.labels), "both the image and the label map"),
         (lambda r: replace(r, output=r.labels + "/in/a/file.npy"), "could not be written .* choose another folder"),
-        (lambda r: replace(r, model="folder-gone"), "could not be written .*No such file.* choose another folder"),
+        (lambda r: replace(r, options={"model": "folder-gone"}), "could not be written .*No such file.* choose another folder"),
     ],
 )
 def test_unusable_request_gets_one_sentence(a_worker, a_request, damage, words):
@@ -232,7 +232,7 @@ def test_line_that_is_no_request_is_answered_and_survived(a_worker, a_request):
 @pytest.mark.parametrize("farewell", ["quit", "closed pipe"])
 @pytest.mark.skipif(sys.platform == "win32", reason="process groups are POSIX")
 def test_worker_ends_in_the_middle_of_a_job_and_takes_its_children(a_fresh_worker, a_request, farewell):
-    a_fresh_worker.say(replace(a_request, model="grandchild"))
+    a_fresh_worker.say(replace(a_request, options={"model": "grandchild"}))
     grandchild = a_fresh_worker.waitForGrandchild()
     if farewell == "quit":
         a_fresh_worker.say(Quit())
@@ -280,7 +280,7 @@ def test_real_synthesis_through_the_real_worker(a_request):
     affine = np.diag([4.0, 4.0, 4.0, 1.0]).ravel().tolist()
     conversation = Conversation("-m", "maisi.worker", "--own-group")
     assert isinstance(conversation.hear(), Hello)
-    answer = conversation.answerTo(replace(a_request, affine=affine, steps=2, device="cpu"))
+    answer = conversation.answerTo(replace(a_request, affine=affine, options={"steps": 2, "device": "cpu"}))
     assert isinstance(answer, Result), answer
     hu = np.load(answer.output)
     assert (hu.shape, hu.dtype) == (labels.shape, np.int16)

@@ -40,8 +40,8 @@ def answerWell(request: Synthesize, cancelled: set[int], stepSeconds: float = 0.
             return
         say(Progress(job=request.job, stage="sample", step=step, total=STEPS, seconds_left=1.0, memory_gb=0.5))
     labels = np.load(request.labels, mmap_mode="r")
-    np.save(request.output, (labels.astype(np.int16) * 10 - 1000 + request.seed).astype(np.int16))
-    info = {"model": request.model, "model_sha256": "0" * 64, "device": "cpu", "seed": request.seed, "steps": STEPS}
+    np.save(request.output, (labels.astype(np.int16) * 10 - 1000 + request.options["seed"]).astype(np.int16))
+    info = {"model_sha256": "0" * 64, "device": "cpu", **request.options, "steps": STEPS}
     say(Result(job=request.job, output=request.output, info={**info, "seconds": 0.1, "notices": [], "checks": []}))
 
 
@@ -132,7 +132,7 @@ def main(start: str) -> None:
     say(Hello(version="0", torch="none", devices=[{"name": "cpu", "label": "Fake", "total_gb": 1.0, "free_gb": 1.0}]))
     while True:
         request = requests.get()
-        ACTS.get(request.model, answerWell)(request, cancelled)
+        ACTS.get(request.options["model"], answerWell)(request, cancelled)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from helpers.processes import waitUntil
 from helpers.slicer_core import addSegmentation, addVolume, contents, segmentNamed, setSegment, slicer
 from maisi.errors import InputError
 from maisi.labels import find_label
+from maisi.options import Options
 from MAISILib.Job import JobCancelled, JobError
 from MAISILib.Worker import Worker
 from MAISISynthLib import SynthesisJob as synthesisJob
@@ -71,13 +72,9 @@ def test_result_tells_what_it_is_and_how_it_was_made(a_logic, a_segmentation_wit
     volume = a_logic.synthesize(a_segmentation_with_liver_and_tumor, seed=7, steps=3)
     assert volume.GetName() == "Case SYNTHETIC CT"
     assert volume.GetAttribute("MAISI.Synthetic") == "1"
-    assert json.loads(volume.GetAttribute("MAISI.Request")) == {
-        "seed": 7,
-        "steps": 3,
-        "model": "embedded",
-        "device": "auto",
-        "edit": False,
-    }
+    request = json.loads(volume.GetAttribute("MAISI.Request"))
+    assert request.pop("edit") is False
+    assert Options.from_json(request) == Options(seed=7, steps=3)
     assert volume.GetAttribute("MAISI.Model") == "embedded"
     assert volume.GetAttribute("MAISI.ModelSha256") == "0" * 64
     assert any("'puzzle'" in notice for notice in json.loads(volume.GetAttribute("MAISI.Info"))["notices"])

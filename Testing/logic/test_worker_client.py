@@ -35,13 +35,13 @@ def a_request(tmp_path):
         labels=str(tmp_path / "labels.npy"),
         affine=np.eye(4).ravel().tolist(),
         output=str(tmp_path / "ct.npy"),
-        seed=7,
+        options={"model": "embedded", "seed": 7},
     )
 
 
 def asking(request: Synthesize, model: str) -> Synthesize:
     """The same request, to be treated by the fake worker as ``model`` says."""
-    return replace(request, model=model)
+    return replace(request, options={**request.options, "model": model})
 
 
 def processOf(job) -> psutil.Process:
@@ -235,7 +235,7 @@ def test_interrupted_wait_cancels(a_worker, a_request, monkeypatch):
 def test_foreign_version_is_refused_with_advice(a_request):
     worker = Worker(arguments=fakeWorker("foreign"))
     job = worker.submit(a_request)
-    with pytest.raises(JobError, match=r"another version of MAISI \(protocol version 99, expected 1\).*choose another"):
+    with pytest.raises(JobError, match=r"another version of MAISI \(protocol version 99, expected 2\).*choose another"):
         job.wait(20)
     assert worker.hello is None
 

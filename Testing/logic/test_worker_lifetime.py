@@ -30,7 +30,7 @@ APPLICATION = textwrap.dedent("""
     folder, end = sys.argv[1:]
     worker = Worker(arguments=pretend_worker.COMMAND)
     job = worker.submit(Synthesize(0, folder + "/labels.npy", [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1],
-                                   folder + "/ct.npy", model="grandchild"))
+                                   folder + "/ct.npy", {"model": "grandchild"}))
     while not re.search("grandchild", " ".join(job.log)):
         job.poll()
         time.sleep(0.01)
@@ -83,23 +83,23 @@ def test_application_that_forgets_to_close_leaves_no_process_behind(an_applicati
 
 def test_client_and_worker_process_understand_each_other(a_request):
     worker = Worker(arguments=pretend_worker.COMMAND)
-    result = worker.submit(replace(a_request, seed=3)).wait(60)
+    result = worker.submit(replace(a_request, options={"seed": 3})).wait(60)
     assert (np.load(result.output) == 53).all()
 
-    slow = worker.submit(replace(a_request, model="slow"))
+    slow = worker.submit(replace(a_request, options={"model": "slow"}))
     waitUntil(lambda: slow.poll() and slow.progress)
     slow.cancel()
     with pytest.raises(JobCancelled):
         slow.wait(20)
 
     with pytest.raises(JobError, match=r"^The label map is empty; draw a segment first\.$"):
-        worker.submit(replace(a_request, model="input")).wait(20)
+        worker.submit(replace(a_request, options={"model": "input"})).wait(20)
     with pytest.raises(JobError, match=r"ran out of memory .* close other programs"):
-        worker.submit(replace(a_request, model="gpu-memory")).wait(20)
-    defect = worker.submit(replace(a_request, model="defect"))
+        worker.submit(replace(a_request, options={"model": "gpu-memory"})).wait(20)
+    defect = worker.submit(replace(a_request, options={"model": "defect"}))
     with pytest.raises(JobError, match="ZeroDivisionError"):
         defect.wait(20)
     assert any("Traceback" in line for line in defect.log)
     with pytest.raises(JobError, match="could not be written"):
-        worker.submit(replace(a_request, model="folder-gone")).wait(20)
+        worker.submit(replace(a_request, options={"model": "folder-gone"})).wait(20)
     worker.close()
