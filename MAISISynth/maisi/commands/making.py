@@ -74,7 +74,7 @@ def make_one(request: Request, inputs: Inputs, wanted: Wanted):
     kind, how = get_variant(info["model"]).image, HOW[request.command]
     origin = Origin(kind, info["model"], info["seed"], info["model_sha256"], how)
     wanted.output.write(result.image, origin, inputs.labels)
-    write_record(wanted.output.record, request, inputs.checksums, result)
+    write_record(wanted.output.record, wanted.output.path, request, inputs.checksums, result)
     if wanted.latents is not None:
         write_array(wanted.latents, result.latents)
     print_notes(info["notices"])
@@ -92,4 +92,4 @@ def tell_need(request: Request, inputs: Inputs) -> None:
     expected = plan(inputs.grid.shape, inputs.grid.affine, options)
     size = " x ".join(map(str, expected.model_shape))
     needs = f"about {expected.memory_gb:.1f} GB of memory and {expected.seconds:.0f} s"
-    print(f"Model {options.model} on {expected.device}, grid {size}: {needs}.", file=sys.stderr)
+    print(f"Model {options.model} on {expected.device} in {expected.precision}, grid {size}: {needs}.", file=sys.stderr)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from maisi.commands.console import print_notes
 from maisi.commands.making import add_output_arguments, make_one, read_wanted, tell_need
 from maisi.commands.parsing import add_command
 from maisi.request import read_inputs
@@ -19,17 +18,15 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 
 def _repeat(given: argparse.Namespace) -> None:
+    from maisi.outputs import check_no_input
     from maisi.record import Record
 
     record, wanted = Record(given.record), read_wanted(given)
+    check_no_input(wanted.output.path, [record.image])
     record.check_model()
     inputs = read_inputs(record.request)
     record.check_inputs(inputs)
     wanted.check(record.request, inputs)
     tell_need(record.request, inputs)
     result = make_one(record.request, inputs, wanted)
-    if record.same_image(result.image):
-        print("The image is identical to the first one.")
-    else:
-        print("The image is not identical to the first one.")
-        print_notes(record.differences(result.info["device"]))
+    print(*record.compare(result.image, result.info["device"]), sep="\n")

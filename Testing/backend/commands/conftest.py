@@ -30,6 +30,8 @@ def fake(monkeypatch):
     synthesis = FakeSynthesis()
     for name in ("synthesize", "edit", "generate"):
         monkeypatch.setattr(f"maisi.synthesis.{name}", getattr(synthesis, name))
-    told = types.SimpleNamespace(device="cpu", memory_gb=1.5, seconds=12.0, model_shape=(32, 32, 32))
+    told = types.SimpleNamespace(
+        device="cpu", precision="float32", memory_gb=1.5, seconds=12.0, model_shape=(32, 32, 32)
+    )
     monkeypatch.setattr("maisi.planning.plan", lambda *_: told)
     return synthesis

@@ -98,18 +98,31 @@ def model(request, a_tiny_model):
     return request.param
 
 
-def test_the_whole_way_synthesizes_edits_and_checks(folder, model):
-    """A CT, then the same with a lesion; far from the lesion not one voxel differs."""
+def test_the_whole_way_synthesizes_edits_repeats_and_checks(folder, model, capsys):
+    """A CT, then the same with a lesion, then the same again; far from the lesion not one voxel differs."""
     settings = ("--steps", "2", "--seed", "1", "--model", model)
-    made = run_maisi("synthesize", "labels.nii.gz", "-o", "first.nii.gz", *settings)
-    assert made.returncode == 0, made.stderr
-    edited = run_maisi("edit", "first.nii.gz", "labels.nii.gz", "after.nii.gz", "-o", "second.nii.gz", *settings)
-    assert edited.returncode == 0, edited.stderr
+    assert cli.main(["synthesize", "labels.nii.gz", "-o", "first.nii.gz", *settings]) == 0
+    assert cli.main(["edit", "first.nii.gz", "labels.nii.gz", "after.nii.gz", "-o", "second.nii.gz", *settings]) == 0
     first, second = read_image("first.nii.gz"), read_image("second.nii.gz")
     assert first.same_grid(read_labels("labels.nii.gz"))
     assert np.array_equal(first.array[20:], second.array[20:])
     assert not np.array_equal(first.array[8:12, 8:12, 8:12], second.array[8:12, 8:12, 8:12])
-    assert run_maisi("check", "second.nii.gz", "after.nii.gz", "--json").returncode == 0
+    assert cli.main(["repeat", "second.json", "-o", "third/"]) == 0
+    assert "identical to the first one" in capsys.readouterr().out
+    assert len(list(Path("third").glob("*.dcm"))) == second.shape[2]
+    assert cli.main(["check", "second.nii.gz", "after.nii.gz", "--json"]) == 0
+
+
+def test_latents_of_one_image_are_the_beginning_of_the_next(folder, a_tiny_model):
+    settings = ("--steps", "4", "--model", a_tiny_model)
+    assert cli.main(["synthesize", "labels.nii.gz", "-o", "a.nii.gz", "--save-latents", "a.npy", *settings]) == 0
+    start = ("--latents", "a.npy", "--strength", "0.25")
+    assert (
+        cli.main(["synthesize", "labels.nii.gz", "-o", "b.nii.gz", "--save-latents", "b.npy", *start, *settings]) == 0
+    )
+    first, second = np.load("a.npy"), np.load("b.npy")
+    assert first.shape == second.shape == (4, *(n // 4 for n in (32, 32, 32)))
+    assert np.abs(first - second).max() > 0
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT for one child")

@@ -9,7 +9,7 @@ import pytest
 
 from helpers.command_line import refused, write_labels
 from maisi import cli
-from maisi.files import read_image, read_labels
+from maisi.files import read_image, read_labels, write_volume
 from maisi.record import Record
 from maisi.request import array_sha256
 
@@ -27,7 +27,7 @@ def test_the_record_tells_what_was_asked_and_used(a_result):
     assert record["request"]["options"]["seed"] == 7
     assert record["request"]["files"] == {"labels": "labels.nii.gz"}
     assert record["inputs_sha256"]["labels"] == array_sha256(read_labels("labels.nii.gz").array)
-    assert record["image_sha256"] == array_sha256(read_image("out.nii.gz").array)
+    assert record["image"] == {"file": "out.nii.gz", "sha256": array_sha256(read_image("out.nii.gz").array)}
     assert record["grid"]["shape"] == [24, 24, 20]
     assert {"maisi", "torch"} == set(record["software"])
     assert record["created"].endswith("+00:00")
@@ -87,14 +87,25 @@ def test_another_model_is_told(a_result, capsys):
     assert "embedded is another one" in refused(capsys, "repeat", "out.json", "-o", "again.nii.gz")
 
 
-def test_another_image_is_told_with_what_is_different(a_result, capsys):
+@pytest.mark.parametrize(("first_is_there", "told"), [(True, ": 1 of 11520 voxels differ, by 4 at most"), (False, "")])
+def test_another_image_is_told_with_what_is_different(a_result, capsys, first_is_there, told):
+    first = read_image("out.nii.gz")
+    first.array[0, 0, 0] += 4
+    write_volume("out.nii.gz", first)
     content = json.loads(Path("out.json").read_text())
-    content["image_sha256"], content["software"]["torch"] = "0" * 64, "1.0"
+    content["image"]["sha256"], content["software"]["torch"] = array_sha256(first.array), "1.0"
     Path("out.json").write_text(json.dumps(content))
+    if not first_is_there:
+        Path("out.nii.gz").unlink()
+    capsys.readouterr()
     assert cli.main(["repeat", "out.json", "-o", "again.nii.gz"]) == 0
-    said = capsys.readouterr()
-    assert "not identical" in said.out
-    assert "torch 1.0, now" in said.err
+    _, compared, software = capsys.readouterr().out.splitlines()
+    assert compared == f"The image is not identical to the first one{told}."
+    assert software.startswith("The first one was made with torch 1.0, this one with ")
+
+
+def test_the_first_image_is_not_overwritten(a_result, capsys):
+    assert "one of the inputs" in refused(capsys, "repeat", "out.json", "-o", "out.nii.gz")
 
 
 @pytest.mark.parametrize(
