@@ -48,6 +48,8 @@ def accelerate(network: nn.Module, dtype: torch.dtype = torch.float32) -> nn.Mod
             if module.up:
                 module.conv1.conv.__class__ = _UpConv3d
                 module.conv1.conv.merge_taps()
+        elif isinstance(module, nn.AvgPool3d):
+            module.__class__ = _AvgPool3d
         elif isinstance(module, WrappedUpsample) and hasattr(module, "postconv"):
             module.__class__ = _Upsample
             module.postconv.conv.__class__ = _UpConv3d
@@ -92,6 +94,13 @@ class _Upsample(WrappedUpsample):
         return self.postconv(x)
 
 
+class _AvgPool3d(nn.AvgPool3d):
+    """Also for half precisions on the CPU, where torch has none."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return super().forward(input.float()).to(input.dtype) if input.device.type == "cpu" else super().forward(input)
+
+
 class _UpConv3d(nn.Conv3d):
     """Nearest upsampling by 2 followed by a 3x3x3 convolution, as a 4x4x4 transposed convolution of stride 2.
 
@@ -123,6 +132,7 @@ class _PackedConv3d(nn.Conv3d):
         self.weight = packed
 
     def forward(self, input: Tensor) -> Tensor:
+        input = input.contiguous(memory_format=CHANNELS_LAST)  # pieces of a volume come with gaps
         return torch.ops.mkldnn._convolution_pointwise(
             input, self.weight, self.bias, self.padding, self.stride, self.dilation, self.groups, "none", [], ""
         )
