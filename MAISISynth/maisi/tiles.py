@@ -79,17 +79,18 @@ def run_tiles(
     for first, last, only_statistics in stages:
         ends = last == len(chain.layers)
         statistics = None if ends or chain.layers[last].norm is None else Statistics(chain.layers[last].norm)
-        target = None if ends or only_statistics else run.target(first, last, places[last])
+        target = None
         for piece in pieces:
             check()
             result = run.forward(first, last, piece)
             if statistics is not None:
                 statistics.add(result)
             box = _box(piece, chain.scales[last])
-            if target is not None:
-                target[(..., *box)] = result.to(target.device)
-            elif ends:
+            if ends:
                 write(box, result)
+            elif not only_statistics:
+                target = run.target(first, last, places[last], result.dtype) if target is None else target
+                target[(..., *box)] = result.to(target.device)
             done += 1
             progress(done, len(stages) * len(pieces))
         if statistics is not None:
@@ -107,7 +108,6 @@ class _Run:
         self.stored: Tensor | None = None
         self.carried: Tensor | None = None
         self._device: torch.device | None = None
-        self._dtype: torch.dtype | None = None
 
     def forward(self, first: int, last: int, piece: Tile) -> Tensor:
         """The tensor before layer ``last`` in ``piece``, without halo."""
@@ -124,7 +124,7 @@ class _Run:
     def _load(self, box: Box) -> tuple[Tensor, Tensor | None]:
         if self.stored is None:
             x = self._read(box)
-            self._device, self._dtype = x.device, x.dtype
+            self._device = x.device
             return x, None
         x, carried = (None if t is None else self._fetch(t[(..., *box)]) for t in (self.stored, self.carried))
         return x, carried
@@ -132,13 +132,13 @@ class _Run:
     def _fetch(self, x: Tensor) -> Tensor:
         return x.to(self._device).contiguous(memory_format=torch.channels_last_3d)
 
-    def target(self, first: int, last: int, device: str) -> Tensor:
+    def target(self, first: int, last: int, device: str, dtype: torch.dtype) -> Tensor:
         """Where to store the tensor before ``last``: over the input of the residual block that ends there if it may."""
         chain = self.chain
         if self.carried is not None and last == first + 1 and self.carried.shape[1] == chain.channels[last]:
             return self.carried  # the block reads it voxel by voxel only
         shape = (1, chain.channels[last], *(n * chain.scales[last] for n in self.shape))
-        return torch.empty(shape, dtype=self._dtype, device=device, memory_format=torch.channels_last_3d)
+        return torch.empty(shape, dtype=dtype, device=device, memory_format=torch.channels_last_3d)
 
 
 def _box(piece: Tile, scale: int) -> Box:
