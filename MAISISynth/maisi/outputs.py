@@ -25,8 +25,15 @@ class Output:
 
     @classmethod
     def named(cls, text: str, dicom: bool = False) -> Output:
-        """A folder for DICOM where that is asked for, or where the name ends in a slash; else a file."""
-        return cls(Path(text), dicom or text.endswith(("/", os.sep)))
+        """A folder for DICOM where that is asked for, or where the name ends in a slash; else a file.
+
+        Raises:
+            InputError: ``text`` is no name of its own, such as "." or "/".
+        """
+        path = Path(text)
+        if path.name in ("", ".."):
+            raise InputError(f"{text!r} is no name for a result; give the name of a file or of a new folder.")
+        return cls(path, dicom or text.endswith(("/", os.sep)))
 
     @property
     def record(self) -> Path:

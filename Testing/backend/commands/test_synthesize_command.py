@@ -133,6 +133,8 @@ def test_samples_as_dicom_are_folders(folder, fake):
         ("synthesize labels.nii.gz -o full/", "new or empty folder"),
         ("synthesize labels.nii.gz -o out.nii.gz --format dicom", "name of a folder"),
         ("synthesize sheared.nii.gz -o out/", "perpendicular"),
+        ("synthesize labels.nii.gz -o ./", "no name for a result"),
+        ("synthesize labels.nii.gz -o ../", "no name for a result"),
         ("synthesize labels.nii.gz -o mine.nii.gz", "another kind"),
         ("synthesize labels.nii.gz -o out.nii.gz --samples 0", "from 1 to 1000"),
         ("synthesize labels.nii.gz -o out.nii.gz --save-latents z.txt", "must end in .npy"),
