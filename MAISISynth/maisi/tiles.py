@@ -43,9 +43,15 @@ def intervals(length: int, largest: int) -> tuple[Interval, ...]:
 
 
 def passes(chain: Chain, tiles: Tiles) -> Iterator[tuple[int, int, bool]]:
-    """The passes of a run, in order: from layer, to layer, and whether it only gathers the statistics of that layer."""
+    """The passes of a run, in order: from layer, to layer, and whether it only gathers the statistics of that layer.
+
+    Raises:
+        ValueError: a cut in the middle of a residual block without one at its beginning.
+    """
     cuts = (0, *(layer for layer, _ in tiles.cuts), len(chain.layers))
     for first, last in pairwise(cuts):
+        if first > 0 and chain.layers[first].shortcut is not None and first - 1 not in cuts[1:]:
+            raise ValueError(f"A cut before layer {first} needs one before layer {first - 1}.")
         for k in range(first, last):
             if chain.layers[k].norm is not None and (k > first or first == 0):
                 yield first, k, True

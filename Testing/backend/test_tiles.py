@@ -172,6 +172,13 @@ def test_progress_counts_every_tile_and_a_check_stops_the_run(an_autoencoder, la
     assert len(told) == 3
 
 
+def test_a_block_is_cut_in_its_middle_only_after_its_beginning(an_autoencoder, latents):
+    chain = decoder_chain(an_autoencoder)
+    middle = next(k for k, layer in enumerate(chain.layers) if layer.shortcut is not None)
+    with pytest.raises(ValueError, match="needs one before"):
+        tiled(chain, latents, Tiles(6, ((middle, "cpu"),)))
+
+
 @given(length=st.integers(1, 300), largest=st.integers(1, 130))
 def test_an_axis_is_divided_evenly_and_completely(length, largest):
     pieces = intervals(length, largest)
