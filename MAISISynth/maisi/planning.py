@@ -100,7 +100,7 @@ class Plan:
         fixed = FIXED_GB[self.device.partition(":")[0]]
         budget = fixed + SHRINK * (min(self.memory_gb, self.free_gb) - fixed)
         way = _fastest(self.grid, self.options, self.device, budget, self.host_free_gb)
-        if way.memory_gb > budget or way.host_gb > way.host_free_gb:
+        if way.memory_gb > 0.9 * self.memory_gb or way.host_gb > way.host_free_gb:
             return None
         remark = f"The memory of {self.device} ran out; it was done again with {_changes(self, way)}."
         return replace(way, free_gb=budget, remarks=(*self.remarks, remark))
