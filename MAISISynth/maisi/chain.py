@@ -40,7 +40,7 @@ class Statistics:
     def of_channels(self) -> Tensor:
         """``[2, C]`` float32: mean and (biased) variance of the group that each channel is in."""
         counts = torch.tensor([count for count, _ in self._pieces], dtype=torch.float64)[:, None, None]
-        means, squares = torch.stack([piece.cpu() for _, piece in self._pieces]).double().unbind(1)  # [pieces, C]
+        means, squares = torch.stack([piece for _, piece in self._pieces]).cpu().double().unbind(1)  # [pieces, C]
         means, squares = (t.view(len(counts), self._groups, -1) for t in (means, squares))
         total = counts.sum() * means.shape[2]
         mean = (counts * means).sum((0, 2), keepdim=True) / total

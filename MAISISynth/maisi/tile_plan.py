@@ -29,6 +29,11 @@ class TileCost:
     device_bytes: float
     host_bytes: float
 
+    @property
+    def rank(self) -> tuple[float, float]:
+        """Lower is better: less work, then less memory."""
+        return self.flop, self.device_bytes + self.host_bytes
+
 
 def plan_tiles(
     chain: Chain,
@@ -47,7 +52,7 @@ def plan_tiles(
             of its own.
     """
     ways = (_Search(chain, tuple(shape), size, value_bytes, device, device_bytes, host_bytes).best() for size in sizes)
-    return min((way for way in ways if way is not None), key=lambda way: way.flop, default=None)
+    return min((way for way in ways if way is not None), key=lambda way: way.rank, default=None)
 
 
 @dataclass
@@ -73,7 +78,7 @@ class _Search:
                 for last in self._ends(first, stored):
                     for place in ("",) if last == end else self._places():
                         self._extend(frontier, first, last, stored, place, cost)
-        return min(frontier[end].values(), key=lambda cost: cost.flop, default=None)
+        return min(frontier[end].values(), key=lambda cost: cost.rank, default=None)
 
     def _places(self) -> tuple[str, ...]:
         return (self.device,) if self.device == HOST else (self.device, HOST)
@@ -111,7 +116,7 @@ class _Search:
         inside = last < len(chain.layers) and chain.layers[last].shortcut is not None
         state = () if not place else ((last, place), stored[0]) if inside else ((last, place),)
         known = frontier[last].get(state)
-        if known is None or total.flop < known.flop:
+        if known is None or total.rank < known.rank:
             frontier[last][state] = total
 
     def _tensor_bytes(self, layer: int) -> float:
