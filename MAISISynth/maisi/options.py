@@ -17,6 +17,8 @@ PRECISIONS = ("auto", "float32", "float16", "bfloat16")
 class Options:
     """The choices of one synthesis. JSON-able; the same options, labels and device give the same image.
 
+    Where the free memory leads to other tiles, "the same" means up to float error: single voxels differ by 1 HU.
+
     Attributes:
         model: name in ``maisi models list``. seed: of the noise, 0 to 2^63 - 1.
         steps: of the solver, 1 to 1000 (None: the model's default).

@@ -11,15 +11,17 @@ import numpy as np
 from scipy import ndimage
 
 from maisi.body import with_body
-from maisi.checks.hu import OrganReading, check_hu
+from maisi.checks.hu import BANDS, COMPATIBLE_BANDS, OrganReading, check_hu
 from maisi.decoding import background
 from maisi.engine import Made, make_image
 from maisi.errors import InputError
 from maisi.models.variants import Variant, get_variant
 from maisi.options import Options
 from maisi.planning import Plan, plan
-from maisi.sampling.sampler import Progress, Start, check_cancelled
+from maisi.sampling.sampler import Progress, Start, check_cancelled, check_fit
 from maisi.volume import ImageVolume, LabelVolume
+
+RETRY_SEED = 1_000_000  # from one try to the next; far enough not to meet the seeds of other samples of one mask
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,7 @@ def synthesize(
     variant = get_variant(chosen.model)
     if "controlnet" not in variant.networks:
         raise InputError(f"The model {variant.name} makes images without a label map only; choose another model.")
+    check_fit(variant, chosen)
     check_cancelled(cancelled or (lambda: False))
     expected = plan(labels.shape, labels.affine, chosen)
     complete, notice = with_body(labels)
@@ -90,9 +93,10 @@ def generate(
         shape: voxels. spacing: mm. The others: as for :func:`synthesize`, which see also for what is raised.
     """
     chosen = Options.from_json(options)
-    affine = np.diag([*spacing, 1.0])
-    expected = plan(shape, affine, chosen)
-    job = _Job(get_variant(chosen.model), expected, None, Start(noise, latents, strength), progress, cancelled)
+    variant = get_variant(chosen.model)
+    check_fit(variant, chosen)
+    expected = plan(shape, np.diag([*spacing, 1.0]), chosen)
+    job = _Job(variant, expected, None, Start(noise, latents, strength), progress, cancelled)
     return job.run(chosen, [])
 
 
@@ -137,7 +141,7 @@ def edit(
     info = {
         **fresh.info,
         "notices": [*([notice] if notice else []), *fresh.info["notices"]],
-        "checks": [asdict(reading) for reading in check_hu(edited, after)],
+        "checks": [asdict(reading) for reading in _check(edited, after, Options.from_json(fresh.info["options"]))],
         "edited_voxels": int(changed.sum()),
         "blended_voxels": int((weight > 0).sum()),
     }
@@ -164,10 +168,10 @@ class _Job:
         started = time.monotonic()
         attempts = []
         for attempt in range(options.retries + 1):
-            tried = replace(options, seed=options.seed + attempt)
+            tried = replace(options, seed=(options.seed + attempt * RETRY_SEED) % 2**63)
             made = make_image(self.plan, self.labels, tried, self.start, self.progress, self.cancelled)
             image = self._on_user_grid(made, rounded=not options.compatible)
-            attempts.append((self._check(image), image, made, tried.seed))
+            attempts.append((self._check(image, options), image, made, tried.seed))
             if all(reading.passed for reading in attempts[-1][0]):
                 break
         checks, image, made, seed = max(attempts, key=lambda a: sum(r.passed for r in a[0]))  # the first of the best
@@ -186,11 +190,9 @@ class _Job:
         }
         return SynthesisResult(image, info, made.latents)
 
-    def _check(self, image: ImageVolume) -> list[OrganReading]:
-        if self.labels is None or self.variant.image != "ct":
-            return []
+    def _check(self, image: ImageVolume, options: Options) -> list[OrganReading]:
         self.progress("check", 0, 1)
-        readings = check_hu(image, self.labels)
+        readings = _check(image, self.labels, options)
         self.progress("check", 1, 1)
         return readings
 
@@ -201,6 +203,13 @@ class _Job:
         if self.labels is not None:
             values[self.labels.array == 0] = background(self.variant)
         return ImageVolume(values, image.affine)
+
+
+def _check(image: ImageVolume, labels: LabelVolume | None, options: Options) -> list[OrganReading]:
+    """The quality check; there is none for MR, nor without a label map."""
+    if labels is None or get_variant(options.model).image != "ct":
+        return []
+    return check_hu(image, labels, COMPATIBLE_BANDS if options.compatible else BANDS)
 
 
 def _retry_notices(attempts: Sequence[tuple], seed: int) -> list[str]:

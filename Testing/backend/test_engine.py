@@ -145,15 +145,17 @@ def test_going_on_from_latents(small, an_abdomen, name):
 def test_a_failed_check_is_tried_again_with_the_next_seeds(small, an_abdomen, monkeypatch):
     verdicts = iter([(False, False), (True, False), (False, True)])
 
-    def check(image, labels):
+    def check(image, labels, bands):
         told = zip(("liver", "spleen"), next(verdicts), strict=True)
         return [OrganReading(name, (1,), 0.0, -1.0, 1.0, 99, passed) for name, passed in told]
 
     monkeypatch.setattr(synthesis, "check_hu", check)
     info = synthesis.synthesize(an_abdomen, model=small["rflow-ct"], steps=1, seed=10, retries=2, device="cpu").info
-    assert info["seed"] == 11, "the first of the best"
+    assert info["seed"] == 1_000_010, "the first of the best"
     assert info["options"]["seed"] == 10
-    assert any("seed 10 (liver, spleen), 12 (liver); seed 11 was taken" in notice for notice in info["notices"])
+    assert any(
+        "seed 10 (liver, spleen), 2000010 (liver); seed 1000010 was taken" in notice for notice in info["notices"]
+    )
 
 
 def test_memory_that_runs_out_is_tried_again_smaller_and_told(small, an_abdomen, monkeypatch):

@@ -22,21 +22,23 @@ _SMALLER = {
 }
 
 
-def write_small_variant(folder: Path, name: str) -> dict[str, nn.Module]:
+def write_small_variant(folder: Path, name: str, full: bool = False) -> dict[str, nn.Module]:
     """Write the card ``small-<name>.json`` and its checkpoints into ``folder``; return the networks.
 
-    Sizes and spacings are unrestricted, so that tests can use small volumes.
+    Sizes and spacings are hardly restricted, so that tests can use small volumes. ``full``: networks of the released
+    size, card ``full-<name>.json``.
     """
     card = json.loads((SHIPPED_MODELS / f"{name}.json").read_text())
     model = card["model"]
-    model["networks"] = {role: {**config, **_SMALLER[role]} for role, config in model["networks"].items()}
+    if not full:
+        model["networks"] = {role: {**config, **_SMALLER[role]} for role, config in model["networks"].items()}
     model["grid"] |= {"min_size": 32, "spacing_min": [0.5] * 3, "spacing_max": [8.0] * 3}
-    card["name"] = f"small-{name}"
+    card["name"] = f"{'full' if full else 'small'}-{name}"
     torch.manual_seed(3)
     networks = build_networks(model["networks"])
     fill_zeros(networks)
     for file in card["weights"]:
         file |= {"sha256": None, "repository": "", "path": "", "file": f"{name}-{file['role']}.pt"}
         torch.save(released_layout(file["role"], networks[file["role"]].state_dict()), folder / file["file"])
-    (folder / f"small-{name}.json").write_text(json.dumps(card))
+    (folder / f"{card['name']}.json").write_text(json.dumps(card))
     return networks

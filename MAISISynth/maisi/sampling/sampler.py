@@ -20,7 +20,7 @@ from maisi.sampling.conditions import Target, make_conditions
 from maisi.sampling.guidance import Branch, Predictor
 from maisi.sampling.reference import reference_randomness, remove_tumors_like_reference
 from maisi.sampling.schedule import TRAIN_STEPS, flow_steps
-from maisi.sampling.solvers import FLOW_SOLVERS, add_ddpm_noise, ddim, ddpm, ddpm_times
+from maisi.sampling.solvers import DDPM_SOLVERS, FLOW_SOLVERS, add_ddpm_noise, ddpm_times
 
 Progress = Callable[[str, int, int], None]
 Embed = Callable[[np.ndarray], Tensor]  # uint8 labels [B, I, J, K] -> mask embeddings [B, C, i, j, k] on the device
@@ -64,6 +64,16 @@ def check_cancelled(cancelled: Callable[[], bool]) -> None:
         raise Cancelled("The synthesis was cancelled; nothing was changed.")
 
 
+def check_fit(variant: Variant, options: Options) -> None:
+    """Raise InputError unless ``variant`` has the solver and the modality that ``options`` ask for."""
+    variant.modality_code(options.modality)
+    known = FLOW_SOLVERS if variant.schedule.kind == "rectified_flow" else DDPM_SOLVERS
+    if options.solver not in (None, *known):
+        raise InputError(
+            f"The solver {options.solver!r} does not fit the model {variant.name}; use one of: {', '.join(known)}."
+        )
+
+
 @torch.inference_mode()
 def sample_latents(
     networks: Networks,
@@ -89,6 +99,7 @@ def sample_latents(
     """
     start.check(target.shape)
     device, variant = networks.device, networks.variant
+    check_fit(variant, options)
     with ExitStack() as stack:
         if options.compatible:
             stack.enter_context(reference_randomness(options.seed, variant.networks))
@@ -166,13 +177,8 @@ def _solve(
     predict: Predictor, noise: Tensor, clean: Tensor | None, strength: float, variant: Variant, options: Options
 ) -> tuple[int, Iterator[Tensor]]:
     """The number of steps, and the latents after each. Steps earlier than ``strength`` are left out."""
-    schedule, latest = variant.schedule, strength * TRAIN_STEPS
+    schedule, latest = variant.schedule, strength * TRAIN_STEPS + 1e-6  # the first time may be 1000.0000000000001
     solver, steps = options.solver or schedule.solver, options.steps or schedule.steps
-    known = FLOW_SOLVERS if schedule.kind == "rectified_flow" else ("ddpm", "ddim")
-    if solver not in known:
-        raise InputError(
-            f"The solver {solver!r} does not fit the model {variant.name}; use one of: {', '.join(known)}."
-        )
     if schedule.kind == "rectified_flow":
         plan = flow_steps(steps, noise[0, 0].numel(), schedule.time_scale, options.time_grid or schedule.grid)
         plan = [step for step in plan if step.time <= latest]
@@ -182,7 +188,8 @@ def _solve(
         plan = [time for time in ddpm_times(steps) if time < latest]
         x = add_ddpm_noise(clean, noise, plan[0]) if clean is not None and plan else noise
         generator = None if options.compatible else torch.Generator(noise.device).manual_seed(options.seed + 1)
-        results = ddim(predict, x, plan) if solver == "ddim" else ddpm(predict, x, plan, generator)
+        extra = (generator,) if solver == "ddpm" else ()
+        results = DDPM_SOLVERS[solver](predict, x, plan, *extra)
     return (len(plan), results) if plan else (1, iter([clean]))
 
 

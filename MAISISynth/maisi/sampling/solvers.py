@@ -91,4 +91,5 @@ def _ddpm_scheduler() -> DDPMScheduler:
     )
 
 
+DDPM_SOLVERS = {"ddpm": ddpm, "ddim": ddim}
 FLOW_SOLVERS = {"euler": euler, "adams-bashforth": adams_bashforth, "heun": heun}
