@@ -90,9 +90,10 @@ class StageCosts:
         return Cost(cost.flop, cost.bytes + bits)
 
     def embedding_tiles(self, budget: float) -> Tiles:
-        """The largest tiles that fit into ``budget`` bytes, or else the smallest there are."""
-        fitting = (size for size in TILE_SIZES if self._embedding_pass(size)[1] + self.embedding_bytes <= budget)
-        return Tiles(next(fitting, TILE_SIZES[-1]))
+        """The largest real tiles that fit into ``budget`` bytes, or else the smallest there are."""
+        sizes = [size for size in TILE_SIZES if size < max(self.shape)] or TILE_SIZES[-1:]
+        fitting = (size for size in sizes if self._embedding_pass(size)[1] + self.embedding_bytes <= budget)
+        return Tiles(next(fitting, sizes[-1]))
 
     @cached_property
     def _embedding(self) -> Chain:

@@ -255,8 +255,11 @@ def _changes(before: Plan, after: Plan) -> str:
     if after.offload and not before.offload:
         changes.append("networks taken from the device while they have nothing to do")
     for name in ("embedding", "decoding"):
-        if (tiles := getattr(after, name)) != getattr(before, name) and tiles is not None:
-            changes.append(f"{name} in tiles of {tiles.size * COMPRESSION} voxels and {len(tiles.cuts)} stored tensors")
+        old, new = getattr(before, name), getattr(after, name)
+        if new is not None and (old is None or new.size != old.size):
+            changes.append(f"{name} in tiles of {new.size * COMPRESSION} voxels")
+        elif new != old:
+            changes.append(f"{name} with other stored tensors")
     return ", ".join(changes) or "less memory"
 
 
