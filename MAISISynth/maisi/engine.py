@@ -16,7 +16,7 @@ from maisi.decoding import decode
 from maisi.devices import resolve_device
 from maisi.errors import OutOfMemoryError
 from maisi.mask_embedding import embed_in_tiles
-from maisi.models.fast import accelerate
+from maisi.models.fast import accelerate, compile_network
 from maisi.models.variants import get_variant
 from maisi.models.weights import ROLES, Networks, load_networks
 from maisi.options import Options
@@ -86,7 +86,7 @@ def _attempt(
     check_cancelled(cancelled)
     progress("load", 0, 1)
     roles = ROLES if labels is not None else tuple(role for role in ROLES if role != "controlnet")
-    networks = _networks(options.model, plan.device, plan.precision, options.compatible, roles)
+    networks = _networks(options.model, plan.device, plan.precision, options.compatible, options.compiled, roles)
     progress("load", 1, 1)
     grid_labels = None if labels is None else plan.grid.labels_to_model(labels)
     target = Target(plan.model_shape, _spacing(plan), None if grid_labels is None else grid_labels.array)
@@ -123,7 +123,9 @@ def _spacing(plan: Plan) -> np.ndarray:
 
 
 @lru_cache(maxsize=1)
-def _networks(model: str, device: str, precision: str, compatible: bool, roles: tuple[str, ...]) -> Networks:
+def _networks(
+    model: str, device: str, precision: str, compatible: bool, compiled: bool, roles: tuple[str, ...]
+) -> Networks:
     """The networks of the last job stay loaded."""
     networks = load_networks(get_variant(model), resolve_device(device), roles, half=False if compatible else None)
     if compatible:
@@ -133,6 +135,9 @@ def _networks(model: str, device: str, precision: str, compatible: bool, roles: 
         for role in roles
         if getattr(networks, role)
     }
+    if compiled:
+        for role in set(fast) - {"autoencoder"}:  # its volumes and tiles change their size all the time
+            compile_network(fast[role])
     return replace(networks, **fast)
 
 

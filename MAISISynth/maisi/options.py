@@ -30,6 +30,7 @@ class Options:
             where they do not follow from a label map.
         compatible: do exactly what the reference does (time grid, random numbers, windowed decoding), at its speed.
         precision: of the networks: "auto" (by device), "float32", "float16", "bfloat16".
+        compiled: let torch.compile make faster kernels; takes minutes at first, pays on CUDA with many images.
         retries: how often to try again with another seed when the quality check fails.
         device: "auto", "cpu", "mps", "cuda" or "cuda:N".
 
@@ -47,6 +48,7 @@ class Options:
     regions: tuple[str, ...] = ()
     compatible: bool = False
     precision: str = "auto"
+    compiled: bool = False
     retries: int = 0
     device: str = "auto"
 

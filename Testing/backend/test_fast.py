@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from helpers.tiny_model import fill_zeros
-from maisi.models.fast import accelerate, use_native_group_norm
+from maisi.models.fast import accelerate, compile_network, use_native_group_norm
 from maisi.models.networks import Autoencoder, Conditions, ControlNet, DiffusionUNet, build_networks, mask_bits
 from maisi.models.norms import ChannelsLastGroupNorm
 from maisi.models.variants import get_variant
@@ -107,3 +107,29 @@ def test_group_norm_keeps_its_digits_with_a_large_mean(shape):
     exact = nn.functional.group_norm(x.double(), 4, norm.weight.double(), norm.bias.double(), 1e-6)
     norm.__class__ = ChannelsLastGroupNorm
     assert difference(norm(x), exact) < 2e-5
+
+
+@pytest.mark.parametrize("works", [True, False])
+def test_compiled_networks_agree_and_what_cannot_be_compiled_runs_all_the_same(works):
+    unet, fast = pair(
+        lambda: DiffusionUNet(
+            **{**LEVELS, "num_channels": [16, 16], "attention_levels": [False, True], "num_head_channels": [0, 8]}
+        )
+    )
+    calls = []
+
+    def backend(graph, examples):
+        calls.append(graph)
+        if not works:
+            raise RuntimeError("no compiler on this machine")
+        return graph.forward
+
+    compile_network(fast, backend)
+    x, time, conditions = (
+        torch.randn(1, 4, 8, 8, 8),
+        torch.tensor([3.0]),
+        Conditions(torch.ones(1, 3), torch.tensor([1])),
+    )
+    with torch.inference_mode():
+        assert difference(fast(x, time, conditions), unet(x, time, conditions)) < 2e-5
+    assert calls

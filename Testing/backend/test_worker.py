@@ -213,7 +213,10 @@ def test_pickled_array_is_refused_and_not_executed(a_worker, a_request, tmp_path
         (lambda r: replace(r, affine=[0.0] * 16), "spacing is zero"),
         (lambda r: replace(r, image=r.labels), "both the image and the label map"),
         (lambda r: replace(r, output=r.labels + "/in/a/file.npy"), "could not be written .* choose another folder"),
-        (lambda r: replace(r, options={"model": "folder-gone"}), "could not be written .*No such file.* choose another folder"),
+        (
+            lambda r: replace(r, options={"model": "folder-gone"}),
+            "could not be written .*No such file.* choose another folder",
+        ),
     ],
 )
 def test_unusable_request_gets_one_sentence(a_worker, a_request, damage, words):

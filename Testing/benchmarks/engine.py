@@ -133,10 +133,9 @@ def compare(args: argparse.Namespace, sides: dict) -> None:
     for row in times["ours"][0]:
         print_row(row, *(float(np.median([t[row] for t in times[name]])) for name in ("reference", "ours")))
     (reference, _), (latents, image) = results["reference"], results["ours"]
-    reference_latents = reference / SCALE_FACTOR
-    print(
-        f"latents: largest difference {np.abs(latents - reference_latents).max() / np.abs(reference_latents).max():.1e} of the largest value"
-    )
+    reference = reference / SCALE_FACTOR
+    relative = np.abs(latents - reference).max() / np.abs(reference).max()
+    print(f"latents: largest difference {relative:.1e} of the largest value")
     whole = sides["reference"].whole(torch.from_numpy(latents)[None], sides["ours"].labels.array)
     print(
         f"image: largest difference {np.abs(image - whole).max():.2f} HU from the reference's networks without windows"

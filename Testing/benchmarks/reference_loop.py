@@ -33,7 +33,8 @@ class ReferenceLoop:
     """Networks of ``rflow-ct`` and the loop over them.
 
     Args:
-        config: of the networks, by role. states: state dicts, by role. scale_factor: of the latents. window, overlap: of the decoder.
+        config: of the networks, by role. states: state dicts, by role. scale_factor: of the latents.
+        window, overlap: of the decoder.
     """
 
     def __init__(

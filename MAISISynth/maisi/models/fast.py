@@ -5,6 +5,8 @@ Modules change their class in place, so weights, names and everything that walks
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from monai.apps.generation.maisi.networks.autoencoderkl_maisi import MaisiGroupNorm3D, MaisiResBlock
@@ -62,6 +64,15 @@ def accelerate(network: nn.Module, dtype: torch.dtype = torch.float32) -> nn.Mod
             module.__class__ = _PackedConv3d
             module.pack()
     return network
+
+
+def compile_network(network: nn.Module, backend: str | Callable = "inductor") -> None:
+    """Let torch.compile make the kernels, at the first call; what it cannot compile runs as it is (1e-5).
+
+    The setting that makes it fall back is torch's own and holds for the whole process.
+    """
+    torch._dynamo.config.suppress_errors = True
+    network.compile(backend=backend)
 
 
 class _GroupNorm(MaisiGroupNorm3D):

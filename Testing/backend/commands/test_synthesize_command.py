@@ -41,12 +41,12 @@ def test_every_option_of_a_synthesis_can_be_given(folder, fake):
         "--modality": "ct", "--regions": "chest,abdomen", "--precision": "float32", "--retries": "2",
         "--device": "cpu", "--model": "embedded",
     }  # fmt: skip
-    assert {f"--{f.name.replace('_', '-')}" for f in fields(Options)} == {*given, "--compatible"}
+    assert {f"--{f.name.replace('_', '-')}" for f in fields(Options)} == {*given, "--compatible", "--compiled"}
     flat = [word for pair in given.items() for word in pair]
-    assert cli.main(["synthesize", *flat, "--compatible", "labels.nii.gz", "-o", "out.nrrd"]) == 0
+    assert cli.main(["synthesize", *flat, "--compatible", "--compiled", "labels.nii.gz", "-o", "out.nrrd"]) == 0
     (asked,) = fake.asked
     assert Options.from_json({f.name: asked[f.name] for f in fields(Options)}) == Options(
-        "embedded", 3, 4, "heun", "clean", 2.5, "ct", ("chest", "abdomen"), True, "float32", 2, "cpu"
+        "embedded", 3, 4, "heun", "clean", 2.5, "ct", ("chest", "abdomen"), True, "float32", True, 2, "cpu"
     )
 
 
