@@ -46,7 +46,8 @@ def decode(
         progress: called with ("decode", done, total) after each tile. cancelled: asked before each tile.
 
     Returns:
-        int16 HU (MR: image units) ``[4i, 4j, 4k]``, rounded.
+        int16 HU (MR: image units) ``[4i, 4j, 4k]``, rounded. Other tiles may round a value between two integers the
+        other way (about one voxel in 10,000, by 1).
 
     Raises:
         Cancelled: on request.

@@ -3,7 +3,7 @@
 The receptive field of a chain is finite except for its group norms, whose statistics span the volume. Here they are
 gathered over all tiles before they are needed, one pass for each norm; then each tile is computed with a halo as wide
 as the receptive field. Between two *cuts* the chain runs from a stored tensor: more cuts mean less recomputation, fewer
-mean less memory. See docs of :class:`Tiles`.
+mean less memory.
 """
 
 from __future__ import annotations
