@@ -12,7 +12,6 @@ from fractions import Fraction
 from functools import cached_property
 from itertools import accumulate
 
-import torch
 import torch.nn.functional as F
 from monai.apps.generation.maisi.networks.autoencoderkl_maisi import (
     AutoencoderKlMaisi,
@@ -21,37 +20,9 @@ from monai.apps.generation.maisi.networks.autoencoderkl_maisi import (
 )
 from torch import Tensor, nn
 
+from maisi.models.norms import normalized
+
 Interval = tuple[int, int]  # first voxel, one past the last
-
-
-class Statistics:
-    """Mean and variance of each group of a group norm, gathered piece by piece over a volume."""
-
-    def __init__(self, norm: nn.GroupNorm) -> None:
-        self._groups = norm.num_groups
-        self._pieces: list[tuple[int, Tensor]] = []
-
-    def add(self, x: Tensor) -> None:
-        """Take in a piece ``[1, C, i, j, k]``; the pieces do not overlap. Fast where ``x`` is contiguous."""
-        mean = x.mean((0, 2, 3, 4), dtype=torch.float32)
-        squares = (x - mean[:, None, None, None]).square_().sum((0, 2, 3, 4))
-        self._pieces.append((x[0, 0].numel(), torch.stack((mean, squares))))
-
-    def of_channels(self) -> Tensor:
-        """``[2, C]`` float32: mean and (biased) variance of the group that each channel is in."""
-        counts = torch.tensor([count for count, _ in self._pieces], dtype=torch.float64)[:, None, None]
-        means, squares = torch.stack([piece for _, piece in self._pieces]).cpu().double().unbind(1)  # [pieces, C]
-        means, squares = (t.view(len(counts), self._groups, -1) for t in (means, squares))
-        total = counts.sum() * means.shape[2]
-        mean = (counts * means).sum((0, 2), keepdim=True) / total
-        variance = (squares + counts * (means - mean).square()).sum((0, 2), keepdim=True) / total
-        statistics = torch.cat((mean, variance)).float().expand(2, -1, means.shape[2]).reshape(2, -1)
-        return statistics.to(self._pieces[0][1].device)
-
-
-def normalized(x: Tensor, norm: nn.GroupNorm, statistics: Tensor) -> Tensor:
-    """``norm(x)`` with ``statistics`` ``[2, C]`` instead of its own; computed in float32, in the dtype of ``x``."""
-    return F.batch_norm(x, *statistics, norm.weight.float(), norm.bias.float(), eps=norm.eps)
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,7 +15,8 @@ from itertools import pairwise, product
 import torch
 from torch import Tensor
 
-from maisi.chain import Chain, Interval, Statistics
+from maisi.chain import Chain, Interval
+from maisi.models.norms import Statistics
 
 Shape = tuple[int, int, int]
 Box = tuple[slice, slice, slice]

@@ -75,6 +75,8 @@ def load_safely(path: Path) -> Any:
             ) from error
         raise _damaged(path) from error
     except Exception as error:  # a damaged file can break a parser anywhere
+        if isinstance(error, MemoryError) or "memory" in str(error):
+            raise
         raise _damaged(path) from error
 
 

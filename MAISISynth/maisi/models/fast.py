@@ -56,9 +56,9 @@ def accelerate(network: nn.Module, dtype: torch.dtype = torch.float32) -> nn.Mod
             module.__class__ = _Upsample
             module.postconv.conv.__class__ = _UpConv3d
             module.postconv.conv.merge_taps()
-    exact_norms = dtype == torch.float32 and next(network.parameters()).device.type == "cpu"
+    on_cpu = next(network.parameters()).device.type == "cpu"
     for module in network.modules():
-        if exact_norms and isinstance(module, nn.GroupNorm):
+        if on_cpu and isinstance(module, nn.GroupNorm):
             module.__class__ = ChannelsLastGroupNorm
         elif type(module) is nn.Conv3d and _can_pack(module):
             module.__class__ = _PackedConv3d

@@ -177,11 +177,11 @@ def _solve(
     predict: Predictor, noise: Tensor, clean: Tensor | None, strength: float, variant: Variant, options: Options
 ) -> tuple[int, Iterator[Tensor]]:
     """The number of steps, and the latents after each. Steps earlier than ``strength`` are left out."""
-    schedule, latest = variant.schedule, strength * TRAIN_STEPS + 1e-6  # the first time may be 1000.0000000000001
+    schedule, latest = variant.schedule, strength * TRAIN_STEPS
     solver, steps = options.solver or schedule.solver, options.steps or schedule.steps
     if schedule.kind == "rectified_flow":
         plan = flow_steps(steps, noise[0, 0].numel(), schedule.time_scale, options.time_grid or schedule.grid)
-        plan = [step for step in plan if step.time <= latest]
+        plan = [step for step in plan if step.time <= latest + 1e-6]  # the first may be 1000.0000000000001
         x = _mixed(clean, noise, plan[0].time / TRAIN_STEPS) if clean is not None and plan else noise
         results = FLOW_SOLVERS[solver](predict, x, plan)
     else:
