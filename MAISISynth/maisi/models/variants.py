@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +75,6 @@ class Variant:
         modality: the default one's name. guidance: default scale of classifier-free guidance, 0 = none (FACTS 2.9).
         scale_factor: latents are multiplied by it before diffusion (FACTS 1.8); None = the checkpoint tells.
         weights: files. folder: of the card. fields_of_view: recommended ones.
-        cost: floating point operations and bytes per image voxel, for :mod:`maisi.planning`.
     """
 
     name: str
@@ -94,7 +93,6 @@ class Variant:
     weights: tuple[WeightFile, ...]
     folder: Path
     fields_of_view: tuple[FieldOfView, ...] = ()
-    cost: dict[str, float] = field(default_factory=dict)
 
     @property
     def checksum(self) -> str:
@@ -143,7 +141,6 @@ def read_variant(card: Path) -> Variant:
             weights=tuple(WeightFile(**file) for file in data["weights"]),
             folder=card.parent,
             fields_of_view=tuple(FieldOfView(**_tuples(fov)) for fov in model.get("fields_of_view", [])),
-            cost=model["cost"],
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"The model card {card} cannot be used ({error!r}); restore it from the extension.") from error

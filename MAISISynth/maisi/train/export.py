@@ -7,12 +7,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import save as safetensors_bytes
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
-from maisi.models.networks import COMPRESSION, MASK_BITS, Conditions
 from maisi.train.recipe import GRID, INTENSITY, NETWORKS
 
 
@@ -57,7 +54,6 @@ def export_model(
             "guidance": 0.0,
             "scale_factor": 1.0,
             "parameters": sum(p.numel() for n in networks.values() for p in n.parameters()),
-            "cost": measure_cost(networks),
         },
         "weights": [{"role": "all", "file": weights.name, "sha256": hashlib.sha256(content).hexdigest()}],
         "training": facts["training"],
@@ -66,28 +62,3 @@ def export_model(
     path = folder / f"{name}.json"
     path.write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
     return path
-
-
-def measure_cost(networks: dict[str, nn.Module], latent: int = 16) -> dict[str, float]:
-    """Work and memory per image voxel: counted operations; bytes of the largest activations of the decoder."""
-    size = COMPRESSION * latent
-    voxels = size**3
-    x, time = torch.zeros(1, 4, latent, latent, latent), torch.zeros(1)
-    modality, spacing = torch.ones(1, dtype=torch.long), torch.ones(1, 3)
-    with torch.inference_mode():
-        with FlopCounterMode(display=False) as embed:
-            embedding = networks["controlnet"].embed_mask(torch.zeros(1, MASK_BITS, size, size, size))
-        with FlopCounterMode(display=False) as step:
-            residuals = networks["controlnet"](x, time, embedding, modality)
-            networks["unet"](x, time, Conditions(spacing, modality), residuals)
-        with FlopCounterMode(display=False) as decode:
-            networks["autoencoder"].decode(x)
-    widest = networks["autoencoder"].decoder.blocks[-1].conv.conv.in_channels
-    return {
-        "embed_flop": embed.get_total_flops() / voxels,
-        "step_flop": step.get_total_flops() / voxels,
-        "decode_flop": decode.get_total_flops() / voxels,
-        # float32; input, output, normalised copy and workspace of a full-resolution block
-        "bytes": 4.0 * widest * 5,
-        "fixed_gb": 0.5,
-    }
