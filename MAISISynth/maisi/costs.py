@@ -12,12 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from maisi.chain import Chain, decoder_chain, embedding_chain
 from maisi.metering import Cost, meter
 from maisi.models.fast import accelerate
 from maisi.models.networks import COMPRESSION, LATENT_CHANNELS, MASK_BITS, Conditions, build_networks
-from maisi.tile_plan import TILE_SIZES, TileCost, pass_cost, plan_tiles
-from maisi.tiles import Tiles
+from maisi.tiling.chain import Chain, decoder_chain, embedding_chain
+from maisi.tiling.tile_plan import TILE_SIZES, TileCost, pass_cost, plan_tiles
+from maisi.tiling.tiles import Tiles
 from maisi.windows import FROM_MASK
 
 Shape = tuple[int, int, int]

@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from maisi.chain import decoder_chain, encoder_chain
 from maisi.errors import Cancelled, InputError
 from maisi.models.networks import COMPRESSION, LATENT_CHANNELS
 from maisi.models.variants import Variant
 from maisi.models.weights import Networks
-from maisi.tiles import Box, Tiles, run_tiles
+from maisi.tiling.chain import decoder_chain, encoder_chain
+from maisi.tiling.tiles import Box, Tiles, run_tiles
 from maisi.volume import ImageVolume, LabelVolume
 
 Progress = Callable[[str, int, int], None]

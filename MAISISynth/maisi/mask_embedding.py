@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from maisi.chain import embedding_chain
 from maisi.models.networks import mask_bits
 from maisi.models.weights import Networks
-from maisi.tiles import Box, Tiles, run_tiles
+from maisi.tiling.chain import embedding_chain
+from maisi.tiling.tiles import Box, Tiles, run_tiles
 
 
 @torch.inference_mode()

@@ -23,8 +23,8 @@ from maisi.models.fast import accelerate
 from maisi.models.networks import COMPRESSION
 from maisi.models.variants import Variant, get_variant
 from maisi.options import Options
-from maisi.tile_plan import HOST, TILE_SIZES
-from maisi.tiles import Tiles
+from maisi.tiling.tile_plan import HOST, TILE_SIZES
+from maisi.tiling.tiles import Tiles
 
 GB = 1024**3
 MARGIN = {"cpu": 1.15, "mps": 1.3, "cuda": 1.3}  # of what is counted: fragmentation and the kernels' own workspaces

@@ -12,7 +12,7 @@ from maisi.models.intensity import IntensityScale
 from maisi.models.networks import build_networks, mask_bits
 from maisi.models.variants import get_variant
 from maisi.models.weights import Networks
-from maisi.tiles import Tiles
+from maisi.tiling.tiles import Tiles
 from maisi.volume import ImageVolume, LabelVolume
 from maisi.windows import IMAGE_ONLY, Window, decode_compatible
 

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers.grids import anOblique
-from maisi.dicom import SEGMENTATION, check_folder, write_series
 from maisi.errors import InputError
 from maisi.labels import LABELS
-from maisi.origin import Origin
+from maisi.outputs.dicom import SEGMENTATION, check_folder, write_series
+from maisi.outputs.origin import Origin
 from maisi.volume import ImageVolume, LabelVolume
 
 CT = Origin("ct", "embedded", 7, "ab" * 32)

@@ -8,15 +8,15 @@ import torch
 
 from helpers.tiny_model import NETWORKS
 from maisi import devices, engine, planning, synthesis
-from maisi.chain import decoder_chain
 from maisi.costs import StageCosts, as_key
 from maisi.errors import InputError, OutOfMemoryError
 from maisi.metering import meter
 from maisi.models.networks import build_networks
 from maisi.models.variants import get_variant
 from maisi.options import Options
-from maisi.tile_plan import HOST, pass_cost, plan_tiles
-from maisi.tiles import Tiles, passes
+from maisi.tiling.chain import decoder_chain
+from maisi.tiling.tile_plan import HOST, pass_cost, plan_tiles
+from maisi.tiling.tiles import Tiles, passes
 
 GB = 1024**3
 ISOTROPIC = np.diag([1.0, 1.0, 1.0, 1.0])

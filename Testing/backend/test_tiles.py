@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from torch import nn
 
 from helpers.tiny_model import NETWORKS, fill_zeros
-from maisi.chain import Chain, decoder_chain, embedding_chain, encoder_chain
 from maisi.models.fast import accelerate, use_native_group_norm
 from maisi.models.networks import build_networks
 from maisi.models.norms import Statistics
-from maisi.tiles import Tiles, intervals, passes, run_tiles
+from maisi.tiling.chain import Chain, decoder_chain, embedding_chain, encoder_chain
+from maisi.tiling.tiles import Tiles, intervals, passes, run_tiles
 
 AUTOENCODER = {"num_channels": [4, 8, 8], "num_res_blocks": [1, 2, 1], "norm_num_groups": 2, "norm_eps": 1e-6}
 

@@ -128,7 +128,8 @@ def compare(args: argparse.Namespace, sides: dict) -> None:
     ours = sides["ours"].plan
     where = torch.cuda.get_device_name() if args.device.startswith("cuda") else f"{args.threads} threads"
     print(f"{' x '.join(map(str, args.size))} voxels, {args.steps} steps, {args.device} ({where}), {ours.precision}")
-    print(f"reference: windows of {args.window} latents, overlap {args.overlap}; ours: {ours.decoding or 'whole'}")
+    decoding = f"exact tiles of {ours.decoding.size} latents" if ours.decoding else "whole"
+    print(f"decoding: reference in windows of {args.window} latents, overlap {args.overlap}; ours {decoding}")
     print(f"{'':42} {'reference':>10} {'ours':>10} {'ratio':>7}")
     for row in times["ours"][0]:
         print_row(row, *(float(np.median([t[row] for t in times[name]])) for name in ("reference", "ours")))

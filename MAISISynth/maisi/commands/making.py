@@ -9,8 +9,8 @@ from pathlib import Path
 
 from maisi.commands.console import ProgressBar, print_notes
 from maisi.errors import InputError
-from maisi.outputs import Output, check_array_file, numbered, write_array
-from maisi.record import write_record
+from maisi.outputs.record import write_record
+from maisi.outputs.targets import Output, check_array_file, numbered, write_array
 from maisi.request import HOW, Inputs, Request, read_inputs, run
 
 
@@ -66,7 +66,7 @@ def make(request: Request, wanted: Wanted) -> None:
 def make_one(request: Request, inputs: Inputs, wanted: Wanted):
     """Make one image and write what is wanted; tell notices and quality check. Returns the SynthesisResult."""
     from maisi.models.variants import get_variant
-    from maisi.origin import Origin
+    from maisi.outputs.origin import Origin
 
     with ProgressBar() as progress:
         result = run(request, inputs, progress)

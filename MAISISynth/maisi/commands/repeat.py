@@ -18,8 +18,8 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 
 def _repeat(given: argparse.Namespace) -> None:
-    from maisi.outputs import check_no_input
-    from maisi.record import Record
+    from maisi.outputs.record import Record
+    from maisi.outputs.targets import check_no_input
 
     record, wanted = Record(given.record), read_wanted(given)
     check_no_input(wanted.output.path, [record.image])

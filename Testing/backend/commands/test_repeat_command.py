@@ -10,7 +10,7 @@ import pytest
 from helpers.command_line import refused, write_labels
 from maisi import cli
 from maisi.files import read_image, read_labels, write_volume
-from maisi.record import Record
+from maisi.outputs.record import Record
 from maisi.request import array_sha256
 
 

@@ -12,9 +12,9 @@ import pytest
 
 from helpers.command_line import AFFINE, refused, write_labels
 from maisi import cli
-from maisi.dicom import SEGMENTATION
 from maisi.files import read_image, read_labels, write_volume
 from maisi.options import Options
+from maisi.outputs.dicom import SEGMENTATION
 from maisi.volume import LabelVolume
 
 

@@ -15,8 +15,8 @@ from itertools import pairwise, product
 import torch
 from torch import Tensor
 
-from maisi.chain import Chain, Interval
 from maisi.models.norms import Statistics
+from maisi.tiling.chain import Chain, Interval
 
 Shape = tuple[int, int, int]
 Box = tuple[slice, slice, slice]

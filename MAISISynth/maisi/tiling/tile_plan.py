@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from math import prod
 
-from maisi.chain import Chain, Layer
-from maisi.tiles import Tiles, intervals
+from maisi.tiling.chain import Chain, Layer
+from maisi.tiling.tiles import Tiles, intervals
 
 TILE_SIZES = (128, 96, 64, 48, 32, 24, 16, 12, 8)  # voxels of the coarsest grid along an edge
 TRANSFER_FLOP = 1e4  # work that takes as long as moving one byte between host and GPU: 10 GB/s at 100 TFLOP/s

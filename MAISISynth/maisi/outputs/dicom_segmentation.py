@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import maisi
-from maisi.dicom import right_handed
 from maisi.errors import InputError
 from maisi.labels import LABELS, Code, Label
+from maisi.outputs.dicom import right_handed
 from maisi.volume import LabelVolume
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def write_segmentation(path: str | os.PathLike, labels: LabelVolume, series: Seq
     made from, whoever drew it: the algorithm type is SEMIAUTOMATIC.
 
     Args:
-        labels: on the grid of the series, before any turning round (see :func:`maisi.dicom.write_series`).
+        labels: on the grid of the series, before any turning round (see :func:`maisi.outputs.dicom.write_series`).
         series: headers of the slices in order, as ``write_series`` returns them; study and patient are theirs.
 
     Raises:

@@ -11,14 +11,14 @@ import numpy as np
 
 from maisi.errors import InputError
 from maisi.files import WRITABLE, check_writable, whole_file, write_volume
-from maisi.origin import Origin
-from maisi.record import is_record
+from maisi.outputs.origin import Origin
+from maisi.outputs.record import is_record
 from maisi.volume import ImageVolume, LabelVolume, Volume
 
 
 @dataclass(frozen=True)
 class Output:
-    """One place for one image. ``dicom``: ``path`` is a folder for a series (see :mod:`maisi.dicom`)."""
+    """One place for one image. ``dicom``: ``path`` is a folder for a series (see :mod:`maisi.outputs.dicom`)."""
 
     path: Path
     dicom: bool = False
@@ -56,8 +56,8 @@ class Output:
             InputError: the image cannot be written there.
         """
         if self.dicom:
-            from maisi.dicom import check_folder, right_handed
-            from maisi.dicom_segmentation import segment_ids
+            from maisi.outputs.dicom import check_folder, right_handed
+            from maisi.outputs.dicom_segmentation import segment_ids
 
             if self.path.name.lower().endswith(WRITABLE):
                 raise InputError(f"{self.path} is the name of a file; a DICOM series needs the name of a folder.")
@@ -74,7 +74,7 @@ class Output:
     def write(self, image: ImageVolume, origin: Origin, labels: LabelVolume | None) -> None:
         """Write ``image``; in DICOM also ``labels``. Raises InputError when that cannot be done."""
         if self.dicom:
-            from maisi.dicom import write_series
+            from maisi.outputs.dicom import write_series
 
             write_series(self.path, image, origin, labels)
         else:

@@ -1,8 +1,8 @@
 """DICOM: a synthetic image as a series of CT or MR slices, marked as synthetic in every way the standard has.
 
-A label map beside it becomes a DICOM segmentation (:mod:`maisi.dicom_segmentation`). The objects name no patient, and
-nothing about one is made up: name and ID say SYNTHETIC, birth date and sex stay empty. All of a folder is one study
-and one frame of reference. Source: DICOM PS3.3 A.3, A.4, C.7.6.1, C.7.6.2, C.8.2.1, C.8.3.1, C.12.1.
+A label map beside it becomes a DICOM segmentation (:mod:`maisi.outputs.dicom_segmentation`). The objects name no
+patient, and nothing about one is made up: name and ID say SYNTHETIC, birth date and sex stay empty. All of a folder is
+one study and one frame of reference. Source: DICOM PS3.3 A.3, A.4, C.7.6.1, C.7.6.2, C.8.2.1, C.8.3.1, C.12.1.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 
 import maisi
 from maisi.errors import InputError
-from maisi.origin import Origin
+from maisi.outputs.origin import Origin
 from maisi.volume import ImageVolume, LabelVolume, Volume
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def write_series(
         for number, header in enumerate(headers):
             _save_slice(part / f"{number + 1:04d}.dcm", header, slices[:, :, number])
         if labels is not None:
-            from maisi.dicom_segmentation import write_segmentation
+            from maisi.outputs.dicom_segmentation import write_segmentation
 
             (part / SEGMENTATION).parent.mkdir()
             write_segmentation(part / SEGMENTATION, labels, headers)
