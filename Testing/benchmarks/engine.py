@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
+import re
 import subprocess
 import sys
 import tempfile
@@ -158,7 +158,9 @@ def peak_gb(args: argparse.Namespace) -> float:
     """Of this process so far: on the GPU, or resident in memory."""
     if args.device.startswith("cuda"):
         return torch.cuda.max_memory_allocated() / 1024**3
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
+    # Not from getrusage: on Linux its peak begins with that of the parent. This file is Linux', too.
+    status = Path("/proc/self/status").read_text()
+    return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 1024**2
 
 
 def arguments() -> argparse.Namespace:

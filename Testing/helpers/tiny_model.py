@@ -24,8 +24,7 @@ FACTS = {
     "title": "Tiny",
     "description": "Random weights, for tests.",
     "license": "none",
-    "default_steps": 2,
-    "time_scale": "volume",
+    "schedule": {"steps": 2, "time_scale": "volume", "grid": "clean"},
     "training": {},
     "metrics": {},
 }

@@ -24,7 +24,7 @@ def export_model(
 
     Args:
         networks: "autoencoder", "unet", "controlnet". facts: title, description, license, training, metrics and
-            default_steps for the card. architecture: what ``networks`` were built from.
+            schedule for the card. architecture: what ``networks`` were built from.
 
     Returns:
         Path of the card.
@@ -47,7 +47,7 @@ def export_model(
             "networks": architecture,
             "image": "ct",
             "intensity": {"hu": INTENSITY.hu, "unit": INTENSITY.unit},
-            "schedule": {"steps": facts["default_steps"], "time_scale": facts["time_scale"], "grid": "clean"},
+            "schedule": facts["schedule"],
             "grid": GRID,
             "modalities": {"ct": 1},
             "modality": "ct",
