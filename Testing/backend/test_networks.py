@@ -10,7 +10,7 @@ from monai.apps.generation.maisi.networks.diffusion_model_unet_maisi import Diff
 
 from helpers.tiny_model import NETWORKS
 from maisi.models.intensity import IntensityScale
-from maisi.models.networks import build_networks, mask_bits
+from maisi.models.networks import Conditions, build_networks, mask_bits
 from maisi.train.recipe import INTENSITY
 
 
@@ -24,7 +24,7 @@ def randomize(network):
 @pytest.fixture
 def our_networks():
     torch.manual_seed(0)
-    return [randomize(n) for n in build_networks(NETWORKS)]
+    return [randomize(network) for network in build_networks(NETWORKS).values()]
 
 
 def test_unet_and_controlnet_equal_monai_including_the_in_place_residual(our_networks):
@@ -38,6 +38,7 @@ def test_unet_and_controlnet_equal_monai_including_the_in_place_residual(our_net
     monai_controlnet.load_state_dict(controlnet.state_dict())
     x, time, label = torch.randn(1, 4, 8, 8, 8), torch.tensor([400.0]), torch.tensor([1])
     bits, spacing = torch.randint(0, 2, (1, 8, 32, 32, 32)).float(), torch.tensor([[150.0, 150.0, 200.0]])
+    conditions = Conditions(spacing, label)
     with torch.no_grad():
         down, middle = monai_controlnet.eval()(x, time, bits, class_labels=label)
         expected = monai_unet.eval()(
@@ -48,7 +49,7 @@ def test_unet_and_controlnet_equal_monai_including_the_in_place_residual(our_net
             down_block_additional_residuals=tuple(down),
             mid_block_additional_residual=middle,
         )
-        ours = unet(x, time, spacing, label, controlnet(x, time, controlnet.embed_mask(bits), label))
+        ours = unet(x, time, conditions, controlnet(x, time, controlnet.embed_mask(bits), label))
     assert torch.equal(ours, expected)
 
 
@@ -77,8 +78,9 @@ def test_autoencoder_equals_monai(our_networks):
 def test_both_networks_can_be_trained_together(our_networks):
     _, unet, controlnet = our_networks
     x, time, label = torch.randn(1, 4, 8, 8, 8), torch.tensor([400.0]), torch.tensor([1])
+    conditions = Conditions(torch.ones(1, 3), label)
     embedding = controlnet.embed_mask(torch.ones(1, 8, 32, 32, 32))
-    unet(x, time, torch.ones(1, 3), label, controlnet(x, time, embedding, label)).sum().backward()
+    unet(x, time, conditions, controlnet(x, time, embedding, label)).sum().backward()
     assert unet.conv_in.conv.weight.grad.abs().max() > 0
     assert controlnet.conv_in.conv.weight.grad.abs().max() > 0
 

@@ -9,7 +9,7 @@ import torch
 from helpers.tiny_model import NETWORKS
 from maisi.errors import InputError
 from maisi.labels import BODY, LESIONS
-from maisi.models.networks import Autoencoder, ControlNet, DiffusionUNet, build_networks
+from maisi.models.networks import Autoencoder, Conditions, ControlNet, DiffusionUNet, build_networks
 from maisi.train.cases import generate, make_case, make_labels, read_case, write_case
 from maisi.train.diffusion import pair_losses, sample_times, train_diffusion
 from maisi.train.embedding import train_embedding
@@ -174,7 +174,7 @@ def encode_std(network, cases):
 
 def test_all_stages_run_on_generated_cases(a_folder_of_cases, tmp_path):
     torch.manual_seed(0)
-    autoencoder, unet, controlnet = build_networks(NETWORKS)
+    autoencoder, unet, controlnet = build_networks(NETWORKS).values()
     options = {"minutes": 0.02, "bfloat16": False}
     encoder = [p.clone() for p in autoencoder.encoder.parameters()]
     train_decoder(tmp_path / "decoder", autoencoder, INTENSITY, a_folder_of_cases, None, patch=32, batch=1, **options)
@@ -229,5 +229,5 @@ def test_patches_from_small_images_are_padded_with_air():
 
 def test_unet_without_controlnet_makes_images_too():
     unet = DiffusionUNet(**NETWORKS["unet"])
-    v = unet(torch.randn(1, 4, 8, 8, 8), torch.tensor([500.0]), torch.ones(1, 3), torch.tensor([1]))
+    v = unet(torch.randn(1, 4, 8, 8, 8), torch.tensor([500.0]), Conditions(torch.ones(1, 3), torch.tensor([1])))
     assert v.shape == (1, 4, 8, 8, 8)
