@@ -1,4 +1,4 @@
-"""Resampling along the axes of an array: output index o is read at input index o * scale + shift, each axis on its own."""
+"""Resampling of each axis on its own: output index o is read at input index o * scale + shift."""
 
 from __future__ import annotations
 
