@@ -80,22 +80,17 @@ class VaryLogic:
         )
         request = _request({name: value for name, value in settings.items() if name in _REQUEST}, image is not None)
         plan_series(labels, request)  # bad input is told now, not by the process
+        arguments = [*commandArguments(request, options), f"--output={folder}", f"--nproc={processes}"]
         try:
             temporary = tempfile.TemporaryDirectory(prefix="maisi-", ignore_cleanup_errors=True)
         except OSError as error:
             text = _("The folder for temporary files cannot be used ({reason}): free some space there.")
             raise InputError(text.format(reason=error)) from error
         files = [Path(temporary.name) / name for name in (["ct.nrrd"] if image else []) + ["labels.nrrd"]]
-        arguments = [
-            *map(str, files),
-            *commandArguments(request, options),
-            f"--output={folder}",
-            f"--nproc={processes}",
-        ]
         try:
             for file, volume in zip(files, [image, labels] if image else [labels], strict=True):
                 _save(file, volume)
-            command = self._interpreter.command("-m", "maisi", "vary", *arguments)
+            command = self._interpreter.command("-m", "maisi", "vary", *map(str, files), *arguments)
             process = ChildProcess(command, self._interpreter.environment())
         except (OSError, InterpreterError) as error:
             temporary.cleanup()

@@ -53,7 +53,7 @@ def _add_factors(vary: argparse.ArgumentParser) -> None:
     many = vary.add_argument_group("what is varied")
     many.add_argument("--organs", type=names, default=(), metavar="A,B", help="such as liver,left kidney,lung,bone")
     many.add_argument("--lesions", type=names, default=(), metavar="A,B", help="such as hepatic tumor,bone lesion")
-    many.add_argument("--sizes", type=numbers, default=(), metavar="MM,MM", help="longest diameters (default: three)")
+    many.add_argument("--sizes", type=numbers, default=(), metavar="MM,MM", help="largest diameters (default: three)")
     many.add_argument("--shapes", type=int, default=2, metavar="N", help="shapes of each kind (default 2)")
     many.add_argument("--places", type=int, metavar="N", help="places in each organ (default: as many as are needed)")
     text = "images to put lesions into (default: half of the cases; with a CT it is the CT)"

@@ -75,10 +75,10 @@ def begin(series: Series) -> Series:
     Raises:
         InputError: the folder cannot be made or written, or holds something else.
     """
-    folder = series.folder
+    folder, wanted = series.folder, _to_json(series)
     if folder.plan.exists():
         stored = _read_plan(folder)
-        _check_same(folder, stored["identity"], _identity(series))
+        _check_same(folder, stored["identity"], wanted["identity"])
         series = replace(series, items=[Item.from_json(item) for item in stored["items"]])
     elif folder.path.exists() and (not folder.path.is_dir() or any(folder.path.iterdir())):
         raise InputError(f"{folder.path} is there already and holds no series; choose a new or empty folder.")
@@ -91,7 +91,7 @@ def begin(series: Series) -> Series:
     except OSError as error:
         raise InputError(f"The folder {folder.path} cannot be written ({error.strerror}); choose another.") from error
     if not folder.plan.exists():
-        write_json(folder.plan, _to_json(series))
+        write_json(folder.plan, wanted)
     return series
 
 

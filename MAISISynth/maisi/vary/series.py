@@ -9,15 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from functools import lru_cache
 from itertools import product
 from math import ceil
 from typing import Any
 
 import numpy as np
+from scipy.spatial.distance import pdist
 
 from maisi.errors import InputError
 from maisi.labels import LABELS, remove_lesions
 from maisi.masks.lesion import RADIUS_MM, Lesion, random_lesion
+from maisi.masks.measure import largest_diameter_mm, volume_ml
 from maisi.vary.sites import Site, find_sites, spread_centers
 from maisi.volume import LabelVolume
 
@@ -35,7 +38,7 @@ class SeriesRequest:
         cases: how many images, those without a lesion included.
         organs: names of organs to place lesions in; (): every organ of the label map that can have one.
         lesions: names of kinds of lesion; (): all tumors that have an organ in the label map, no cysts.
-        sizes_mm: longest diameters of the lesions' ellipsoids; (): small, medium and large for each kind.
+        sizes_mm: largest diameters of the lesions, before clipping; (): small, medium and large for each kind.
         shapes: different shapes for each kind. places: different places in each organ; None: as many as are needed.
         backgrounds: images without a lesion that the variations start from, each of a seed of its own; None: half of
             the cases. With a CT there is one, the CT.
@@ -110,8 +113,9 @@ class Variation:
     """One planned lesion and the levels of the factors that it stands for.
 
     Attributes:
-        organ: name of the label at its centre. place, shape: number within its site. size_mm: longest diameter of its
-            ellipsoid. volume_ml: of its voxels. clipped: fraction of it that its host organs cut off.
+        organ: name of the label at its centre. place, shape: number within its site. size_mm: largest diameter.
+        diameter_mm, volume_ml: largest diameter and volume of its voxels, after clipping.
+        clipped: fraction of it that lies outside its host organs and is cut off.
     """
 
     lesion: Lesion
@@ -119,6 +123,7 @@ class Variation:
     place: int
     shape: int
     size_mm: float
+    diameter_mm: float
     volume_ml: float
     clipped: float
 
@@ -183,6 +188,11 @@ def background_labels(labels: LabelVolume, request: SeriesRequest) -> LabelVolum
 
 def _plan_variations(base: LabelVolume, request: SeriesRequest) -> list[Variation]:
     sites = find_sites(base, request.organs, request.lesions)
+    smallest, voxel = min(min(_sizes(site, request)) for site in sites), max(base.spacing)
+    if smallest < voxel:
+        raise InputError(
+            f"A lesion of {smallest:g} mm is smaller than a voxel of {voxel:.1f} mm; ask for larger sizes."
+        )
     levels = len(request.sizes_mm or _DEFAULT_SIZES)
     for_each_place = len(sites) * levels * request.shapes
     places = request.places or ceil(request.variations / for_each_place)
@@ -203,7 +213,7 @@ def _plan_variations(base: LabelVolume, request: SeriesRequest) -> list[Variatio
 
 
 def _sizes(site: Site, request: SeriesRequest) -> Sequence[float]:
-    """Longest diameters in mm."""
+    """Largest diameters in mm."""
     low, high = (2 * radius for radius in RADIUS_MM[site.kind])
     return request.sizes_mm or [round(low + part * (high - low)) for part in _DEFAULT_SIZES]
 
@@ -217,28 +227,32 @@ def _centers(base: LabelVolume, site: Site, count: int, request: SeriesRequest) 
 def _vary(
     base: LabelVolume, site: Site, center: np.ndarray, place: int, shape: int, size_mm: float, seed: int
 ) -> Variation:
-    drawn = _shape(site.kind, np.random.default_rng([seed, _SHAPE, site.kind, shape]))
-    radii = tuple(float(size_mm / 2 * radius / max(drawn.radii)) for radius in drawn.radii)
-    lesion = replace(drawn, center=tuple(map(float, center)), radii=radii)
+    drawn = _shape(site.kind, seed, shape)
+    lesion = replace(drawn, center=tuple(center), radii=tuple(size_mm * radius for radius in drawn.radii))
     mask, box = lesion.rasterize_box(base.shape, base.affine)
     grown = mask & np.isin(base.array[box], (*LABELS[site.kind].hosts, site.kind))
-    if not grown.any():
-        raise InputError(
-            f"A {LABELS[site.kind].name} of {size_mm:g} mm falls between the voxels of this label map; ask for larger "
-            "sizes."
-        )
-    voxel_ml = abs(np.linalg.det(base.affine[:3, :3])) / 1000
     index = np.rint(np.linalg.solve(base.affine, [*center, 1])[:3]).astype(int)
-    organ = LABELS[int(base.array[tuple(index)])].name
-    volume, clipped = round(float(grown.sum() * voxel_ml), 3), round(1 - float(grown.sum() / mask.sum()), 3)
-    return Variation(lesion, organ, place, shape, float(size_mm), volume, clipped)
+    return Variation(
+        lesion=lesion,
+        organ=LABELS[int(base.array[tuple(index)])].name,
+        place=place,
+        shape=shape,
+        size_mm=float(size_mm),
+        diameter_mm=round(largest_diameter_mm(grown, base.affine), 1),
+        volume_ml=round(volume_ml(grown, base.affine), 3),
+        clipped=round(1 - np.count_nonzero(grown) / np.count_nonzero(mask), 3),
+    )
 
 
-def _shape(kind: int, rng: np.random.Generator) -> Lesion:
-    """A random lesion of which only the shape counts: it is placed in a host of one voxel."""
+@lru_cache(maxsize=256)
+def _shape(kind: int, seed: int, number: int) -> Lesion:
+    """A random lesion with a largest diameter of 1 mm, of which only the shape counts: its host is one voxel."""
     host = np.zeros((3, 3, 3), np.uint8)
     host[1, 1, 1] = LABELS[kind].hosts[0]
-    return random_lesion(LabelVolume(host, np.eye(4)), kind, rng, radius_mm=1.0)
+    rng = np.random.default_rng([seed, _SHAPE, kind, number])
+    drawn = random_lesion(LabelVolume(host, np.eye(4)), kind, rng, radius_mm=1.0)
+    surface, _ = drawn.surface()
+    return drawn.stretched([1 / pdist(surface).max()] * 3)
 
 
 def _factors(variation: Variation) -> dict[str, Any]:
