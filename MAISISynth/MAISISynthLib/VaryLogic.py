@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +126,7 @@ def _read(
 
 def _request(values: Mapping[str, Any], hasScan: bool) -> SeriesRequest:
     request = SeriesRequest.from_json(dict(values))
-    return replace(request, backgrounds=1) if hasScan and request.backgrounds is None else request
+    return request.on_scan() if hasScan else request
 
 
 def _save(path: Path, volume: LabelVolume | ImageVolume) -> None:

@@ -83,7 +83,7 @@ def test_every_data_set_can_be_learned_from(request):
 @given(requests, st.integers(1, 10))
 def test_a_longer_series_begins_with_the_shorter_one(request, more):
     """With the number of backgrounds and places given, the lesions of the first cases stay what they are."""
-    shorter = replace(request, backgrounds=1, places=20)
+    shorter = replace(request, backgrounds=1, places=40)
     longer = replace(shorter, cases=request.cases + more)
     assert plan_series(the_anatomy(), longer)[: request.cases] == plan_series(the_anatomy(), shorter)
 

@@ -68,7 +68,7 @@ def _vary(given: argparse.Namespace) -> None:
     source = Request("vary", read_options(given), _files(given.files), given.labels_from)
     if not 1 <= given.nproc <= 256:
         raise InputError(f"The number of processes must be from 1 to 256, got {given.nproc}.")
-    series = plan(given.output, source, _request(given, has_scan="image" in source.files))
+    series = plan(given.output, source, _request(given))
     if given.dry_run:
         print_rows([_HEADINGS, *map(_row, series.items)])
         return
@@ -94,7 +94,7 @@ def _files(given: Sequence[Path]) -> dict[str, Path]:
     return dict(zip(("labels", "image"), reversed(given), strict=False))
 
 
-def _request(given: argparse.Namespace, has_scan: bool) -> SeriesRequest:
+def _request(given: argparse.Namespace) -> SeriesRequest:
     from maisi.vary.series import SeriesRequest
 
     return SeriesRequest(
@@ -104,7 +104,7 @@ def _request(given: argparse.Namespace, has_scan: bool) -> SeriesRequest:
         sizes_mm=given.sizes,
         shapes=given.shapes,
         places=given.places,
-        backgrounds=1 if has_scan and given.backgrounds is None else given.backgrounds,
+        backgrounds=given.backgrounds,
         baselines=not given.no_baselines,
         keep_lesions=given.keep_lesions,
         classes=given.classes,

@@ -54,13 +54,12 @@ def plan(path: Path, source: Request, request: SeriesRequest) -> Series:
 
     Args:
         source: files "labels" and, where there is a CT to vary, "image"; their numbering; the options.
-        request: with one background where there is a CT.
 
     Raises:
         InputError: a file or the request cannot be used.
     """
-    if "image" in source.files and request.background_count > 1:
-        raise InputError("With a CT there is one background, the CT; give no number of backgrounds.")
+    if "image" in source.files:
+        request = request.on_scan()
     scan, labels = _read(source)
     items = plan_series(labels, request)
     return _series(path, source, request, items, scan, labels)

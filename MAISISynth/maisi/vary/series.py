@@ -95,6 +95,12 @@ class SeriesRequest:
         """How many cases have a planned lesion."""
         return self.cases - (self.background_count if self.baselines else 0)
 
+    def on_scan(self) -> SeriesRequest:
+        """The same for a CT, which is the one background. Raises InputError: several were asked for."""
+        if (self.backgrounds or 1) > 1:
+            raise InputError("With a CT there is one background, the CT; give no number of backgrounds.")
+        return replace(self, backgrounds=1)
+
     def to_json(self) -> dict[str, Any]:
         """The request as a dictionary."""
         return asdict(self)
