@@ -14,7 +14,7 @@ from MAISILib.Job import LOG_LINES, JobCancelled, JobError
 from MAISILib.Translate import _
 
 _PREFIX = "maisi: "  # of the sentence with which the command line ends when something is wrong
-LOOK_SECONDS = 1.0  # between two looks into the folder
+LOOK_SECONDS = 2.0  # between two looks into the folder
 
 
 class VaryJob:

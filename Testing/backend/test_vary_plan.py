@@ -17,6 +17,7 @@ from maisi.labels import BODY, LABELS, LESIONS, TUMORS
 from maisi.masks.lesion import add_lesion
 from maisi.masks.phantom import phantom
 from maisi.vary.dataset import folds, number_classes
+from maisi.vary.run import share_of
 from maisi.vary.series import Item, SeriesRequest, background_labels, plan_series
 from maisi.volume import LabelVolume
 
@@ -88,6 +89,16 @@ def test_a_longer_series_begins_with_the_shorter_one(request, more):
     assert plan_series(the_anatomy(), longer)[: request.cases] == plan_series(the_anatomy(), shorter)
 
 
+@settings(max_examples=25, deadline=None)
+@given(requests, st.integers(1, 12))
+def test_every_case_falls_to_one_process(request, world):
+    items = plan_series(the_anatomy(), request)
+    shares = [share_of(items, rank, world) for rank in range(world)]
+    assert sorted(item.case for share in shares for item in share) == [item.case for item in items]
+    if request.background_count >= world:  # no background is made twice
+        assert sum(len({item.background for item in share}) for share in shares) == request.background_count
+
+
 def test_factors_are_crossed_and_balanced():
     request = SeriesRequest(25, organs=("liver", "left kidney"), sizes_mm=(15, 30), shapes=3, backgrounds=1)
     found = [item.variation for item in plan_series(the_anatomy(), request) if item.variation]
@@ -106,7 +117,7 @@ def test_the_size_is_the_largest_diameter_of_a_lesion_that_is_not_clipped():
     items = plan_series(cube, SeriesRequest(6, sizes_mm=(20, 35), baselines=False, backgrounds=1))
     for item in items:
         assert item.variation.clipped == 0
-        assert item.variation.diameter_mm == pytest.approx(item.variation.size_mm, abs=1.8)  # between voxel centers
+        assert item.variation.diameter_mm == pytest.approx(item.variation.size_mm, abs=2.5)  # between voxel centers
 
 
 def test_places_are_far_from_each_other():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 
 import numpy as np
@@ -21,7 +22,7 @@ from maisi.options import Options
 from maisi.vary.folder import SeriesFolder
 from maisi.vary.series import SeriesRequest
 from maisi.volume import ImageVolume
-from MAISILib.Interpreter import Interpreter
+from MAISILib.Interpreter import Interpreter, backendFolder
 from MAISILib.Job import JobCancelled, JobError
 from MAISISynthLib import VaryLogic as varyLogic
 from MAISISynthLib.VaryLogic import VaryLogic, commandArguments
@@ -154,3 +155,10 @@ def test_bad_input_is_told_before_a_process_starts(a_segmentation_with_liver_and
         logic.start(None, tmp_path / "out", **SERIES)
     assert list(folders.iterdir()) == []
     assert not (tmp_path / "out").exists()
+
+
+def test_the_application_needs_only_what_slicer_has():
+    unwanted = ("torch", "monai", "nibabel", "SimpleITK", "tqdm")
+    code = f"import sys, MAISISynthLib.VaryLogic; print(*(set({unwanted}) & set(sys.modules)))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=backendFolder())
+    assert run.stdout.split() == []

@@ -83,7 +83,7 @@ def begin(series: Series) -> Series:
         raise InputError(f"{folder.path} is there already and holds no series; choose a new or empty folder.")
     try:
         folder.path.mkdir(exist_ok=True)
-        for path in (folder.image("x"), folder.label("x"), folder.record("x"), folder.parts / "x"):
+        for path in (folder.image("x"), folder.label("x"), folder.record("x")):
             path.parent.mkdir(exist_ok=True)
     except FileNotFoundError as error:
         raise InputError(f"The folder {folder.path.parent} does not exist; create it or choose another.") from error

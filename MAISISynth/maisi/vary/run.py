@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -36,17 +36,14 @@ def make_share(
 ) -> None:
     """Make the cases that are missing, of those that fall to process ``rank`` of ``world``.
 
-    A case that fails is recorded with its sentence, and the rest goes on. Processes need no word from each other: all
-    of a background falls to one of them, unless there are fewer backgrounds than processes.
+    A case that fails is recorded with its sentence, and the rest goes on.
 
     Raises:
         Cancelled: on request. WeightsError: no case can be made. InputError: the folder cannot be written.
     """
     folder = series.folder
-    together = len({item.background for item in series.items}) >= world
-    share = [
-        item for index, item in enumerate(series.items) if (item.background if together else index) % world == rank
-    ]
+    folder.parts.mkdir(exist_ok=True)
+    share = share_of(series.items, rank, world)
     renderer = Renderer(
         series.scan, series.labels, series.base, series.options, lambda b: _stored(series, b), cancelled
     )
@@ -55,6 +52,15 @@ def make_share(
         if not folder.is_done(item.case):
             _make_or_tell(series, renderer, item)
         progress("cases", number, len(share))
+
+
+def share_of(items: Sequence[Item], rank: int, world: int) -> list[Item]:
+    """The items that fall to process ``rank`` of ``world``; the processes need no word from each other.
+
+    All of a background falls to one of them, so that it is made once; but not where there are fewer than processes.
+    """
+    together = len({item.background for item in items}) >= world
+    return [item for index, item in enumerate(items) if (item.background if together else index) % world == rank]
 
 
 def finish(series: Series) -> dict[str, dict[str, Any]]:

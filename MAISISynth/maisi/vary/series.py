@@ -165,8 +165,8 @@ class Item:
 def plan_series(labels: LabelVolume, request: SeriesRequest) -> list[Item]:
     """The cases of a series on ``labels``: each background, followed by its variations.
 
-    The variations run through all combinations of the factors, sites first, then sizes, shapes and places, so that a
-    series of any length is balanced; they are dealt out to the backgrounds in turn.
+    The variations run through all combinations of the factors in such an order that a series of any length is
+    balanced; they are dealt out to the backgrounds in turn.
 
     Raises:
         InputError: an organ or lesion is unknown or not there, the factors give too few combinations, an organ has too
@@ -208,8 +208,10 @@ def _plan_variations(base: LabelVolume, request: SeriesRequest) -> list[Variatio
             f"{places * for_each_place} different lesions, not {request.variations}; ask for fewer cases or more "
             "sizes, shapes or places."
         )
-    combinations = list(product(range(places), range(request.shapes), range(levels), range(len(sites))))
-    combinations = combinations[: request.variations]
+    combinations = [  # kind, size and shape change with every case, so that a short series has some of each, too
+        (place, (shape + level + site) % request.shapes, (level + site) % levels, site)
+        for place, shape, level, site in product(range(places), range(request.shapes), range(levels), range(len(sites)))
+    ][: request.variations]
     used = max(place for place, *_ in combinations) + 1
     centers = [_centers(base, site, used, request) for site in sites]
     return [
