@@ -21,6 +21,7 @@ PLAN, MANIFEST, DATASET, DATALIST, SPLITS = (
     "splits_final.json",
 )
 PARTS = ".parts"  # cases in the making
+LOG = "log.txt"  # of processes that torchrun starts
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class SeriesFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.plan, self.parts = path / PLAN, path / PARTS
+        self.plan, self.parts, self.log = path / PLAN, path / PARTS, path / LOG
 
     def image(self, case: str) -> Path:
         """The CT of a case; 0000 is nnU-Net's number of its only channel."""

@@ -21,7 +21,10 @@ def run_processes(folder: SeriesFolder, count: int, progress: Callable[[str, int
         MaisiError: a process ended before its share was made; what is done stays.
     """
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
-    launcher = subprocess.Popen([*command, "-m", "maisi.vary", str(folder.path)], env=_environment(count))
+    with folder.log.open("ab") as log:  # torchrun says much, also when nothing is wrong
+        launcher = subprocess.Popen(
+            [*command, "-m", "maisi.vary", str(folder.path)], env=_environment(count), stdout=log, stderr=log
+        )
     try:
         while launcher.poll() is None:
             status = folder.status()
@@ -32,8 +35,8 @@ def run_processes(folder: SeriesFolder, count: int, progress: Callable[[str, int
         launcher.wait()
     if launcher.returncode:
         raise MaisiError(
-            "One of the processes ended before its cases were made (the lines above tell why); run the same command "
-            "again to make those that are missing."
+            f"One of the processes ended before its cases were made ({folder.log} tells why); run the same "
+            "command again to make those that are missing."
         )
 
 

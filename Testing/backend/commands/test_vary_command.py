@@ -298,7 +298,9 @@ def test_a_damaged_plan_gets_a_sentence(folder, fake, capsys):
 def test_a_process_that_ends_too_early_is_told(folder, fake, capsys, monkeypatch):
     monkeypatch.setattr("maisi.vary.launch.sys", types.SimpleNamespace(executable="false"))
     assert cli.main([*VARY, "--nproc", "2"]) == 2
-    assert "One of the processes ended" in capsys.readouterr().err.splitlines()[-1]
+    assert (
+        f"One of the processes ended before its cases were made ({OUT.log}" in capsys.readouterr().err.splitlines()[-1]
+    )
 
 
 @pytest.mark.parametrize(("device", "count", "used"), [("auto", 2, "cuda:1"), ("cpu", 2, "cpu"), ("auto", 0, "auto")])
