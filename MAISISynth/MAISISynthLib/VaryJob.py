@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import tempfile
 import time
 from collections import deque
@@ -38,6 +39,7 @@ class VaryJob:
         self._process, self._temporary = process, temporary
         self._folder = SeriesFolder(folder)
         self._looked = 0.0
+        atexit.register(self.cancel)  # the process must not outlive the application
 
     @property
     def done(self) -> bool:
@@ -92,6 +94,7 @@ class VaryJob:
         return self.status
 
     def _end(self, state: str) -> None:
+        atexit.unregister(self.cancel)
         self._process.end()
         self._takeLines()
         self.state = state

@@ -16,6 +16,7 @@ from maisi.vary.series import Item, SeriesRequest, plan_series
 from maisi.volume import ImageVolume, LabelVolume
 from MAISILib.ChildProcess import ChildProcess
 from MAISILib.Interpreter import Interpreter, InterpreterError
+from MAISILib.Settings import Settings
 from MAISILib.Translate import _
 from MAISISynthLib.InputCheck import checkInput
 from MAISISynthLib.SceneIO import readImage, readLabels
@@ -39,7 +40,9 @@ class VaryLogic:
     """
 
     def __init__(self, interpreter: Interpreter | None = None) -> None:
-        self._interpreter = interpreter or Interpreter()
+        application = getattr(slicer, "app", None)
+        settings = Settings(application.userSettings() if application else None)
+        self._interpreter = interpreter or Interpreter(settings)
 
     def plan(
         self,
