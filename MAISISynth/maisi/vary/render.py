@@ -59,15 +59,27 @@ class Renderer:
             return Rendered(image, self._base, info, {})
         background = self._background(item)
         after = add_lesion(self._base, item.variation.lesion)
-        image, info = self._edit(background, self._base, after, item.seed)
+        image, info = self._vary(background, after, item.seed)
         contrast = measure_contrast(image, background, self._base, after, item.variation.lesion.label)
         return Rendered(image, after, info, contrast)
 
     def _background(self, item: Item) -> ImageVolume:
+        """A synthetic one is made again rather than read: only with the run that made it, its edits are the same."""
         if self._last is None or self._last[0] != item.background:
-            image = self._stored(item.background)
+            image = self._stored(item.background) if self._scan else None
             self._last = item.background, self._make_background(item)[0] if image is None else image
         return self._last[1]
+
+    def _vary(self, background: ImageVolume, after: LabelVolume, seed: int) -> tuple[ImageVolume, dict[str, Any]]:
+        """An edit after which the run of the background, and no other, is kept for the next one."""
+        from maisi.runs import RUNS
+
+        run = RUNS.find(background.array)
+        made = self._edit(background, self._base, after, seed)
+        RUNS.clear()
+        if run is not None:
+            RUNS.remember(background.array, run)
+        return made
 
     def _make_background(self, item: Item) -> tuple[ImageVolume, dict[str, Any]]:
         if self._scan is None:
@@ -88,9 +100,9 @@ class Renderer:
     def _edit(
         self, image: ImageVolume, before: LabelVolume, after: LabelVolume, seed: int
     ) -> tuple[ImageVolume, dict[str, Any]]:
-        from maisi import synthesis
+        from maisi import editing
 
-        result = synthesis.edit(image, before, after, **self._settings(seed))
+        result = editing.edit(image, before, after, **self._settings(seed))
         return result.image, {"how": "edited", **result.info}
 
     def _settings(self, seed: int) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from maisi.errors import Cancelled, InputError, WeightsError
 from maisi.files import read_image, read_labels, write_volume
 from maisi.labels import find_label
 from maisi.masks.lesion import Lesion
+from maisi.runs import RUNS
 from maisi.vary.__main__ import main as one_process
 from maisi.vary.folder import SeriesFolder
 from maisi.vary.opening import join
@@ -189,7 +190,7 @@ def test_only_what_is_missing_is_made(folder, fake, broken):
     else:
         OUT.record("vary_0004").write_text('{"status": "do')
     assert cli.main(VARY) == 0
-    assert len(fake.asked) == calls + 1, "the background is read, not made again"
+    assert len(fake.asked) == calls + 2, "the case, and the background that it is an edit of"
     volumes = {name: content for name, content in files().items() if "cases" not in name}
     assert volumes == {name: content for name, content in before.items() if "cases" not in name}
 
@@ -200,7 +201,7 @@ def test_a_case_that_fails_is_told_and_the_rest_goes_on(folder, fake, monkeypatc
             raise InputError("This one is too hard.")
         return FakeSynthesis.edit(fake, image, before, after, **settings)
 
-    monkeypatch.setattr("maisi.synthesis.edit", fail)
+    monkeypatch.setattr("maisi.editing.edit", fail)
     assert cli.main(VARY) == 2
     said = capsys.readouterr()
     assert "Wrote 5 of 6 cases" in said.out
@@ -208,7 +209,7 @@ def test_a_case_that_fails_is_told_and_the_rest_goes_on(folder, fake, monkeypatc
     assert manifest()["vary_0004"]["error"] == "This one is too hard."
     assert nnunet_problems(OUT.path) == []
     assert len(load_decathlon_datalist(OUT.path / "datalist.json")) == 5
-    monkeypatch.setattr("maisi.synthesis.edit", fake.edit)
+    monkeypatch.setattr("maisi.editing.edit", fake.edit)
     assert cli.main(VARY) == 0
     assert manifest()["vary_0004"]["status"] == "done"
 
@@ -364,6 +365,18 @@ def test_variations_differ_from_their_background_near_the_lesion_only(folder, a_
     assert far.any()
     assert not differing[far].any()
     assert image.same_grid(read_labels("labels.nii.gz"))
+
+
+def test_a_variation_is_the_same_when_it_alone_is_made(folder, a_tiny_model):
+    """Its background has to be made again, since an edit follows the run that made what it edits."""
+    command = ["vary", "labels.nii.gz", "-n", "2", "-o", "out", "--sizes", "34", *QUICK, "--guidance", "30"]
+    assert cli.main(command) == 0
+    out = SeriesFolder(Path("out"))
+    before = out.read_record("vary_0002")
+    out.record("vary_0002").unlink()
+    RUNS.clear()
+    assert cli.main(command) == 0
+    assert out.read_record("vary_0002")["image"]["voxels_sha256"] == before["image"]["voxels_sha256"]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
