@@ -208,8 +208,8 @@ def _plan_variations(base: LabelVolume, request: SeriesRequest) -> list[Variatio
             f"{places * for_each_place} different lesions, not {request.variations}; ask for fewer cases or more "
             "sizes, shapes or places."
         )
-    combinations = [  # kind, size and shape change with every case, so that a short series has some of each, too
-        (place, (shape + level + site) % request.shapes, (level + site) % levels, site)
+    combinations = [  # all factors change early, so that a short series has some of each level, too
+        (place, (shape + level) % request.shapes, (level + site) % levels, site)
         for place, shape, level, site in product(range(places), range(request.shapes), range(levels), range(len(sites)))
     ][: request.variations]
     used = max(place for place, *_ in combinations) + 1
