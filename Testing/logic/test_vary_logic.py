@@ -63,6 +63,7 @@ class Script(Interpreter):
 def test_a_ct_and_its_segmentation_become_a_data_set(
     a_logic, a_volume, a_segmentation_with_liver_and_tumor, a_liver_with_tumor, tmp_path, folders
 ):
+    slicer.util.updateVolumeFromArray(a_volume, slicer.util.arrayFromVolume(a_volume) - 60)  # fat
     before = contents(slicer.mrmlScene)
     job = a_logic.start(a_segmentation_with_liver_and_tumor, tmp_path / "out", a_volume, **SERIES)
     status = job.wait(120)

@@ -141,5 +141,8 @@ def _tell_end(series: Series, missing: dict[str, dict]) -> None:
         print_notes([f"nnU-Net wants a name such as Dataset501_{folder.resolve().name}; rename the folder for it."])
     if missing:
         told = [f"{case}: {record.get('error', 'not made')}" for case, record in missing.items()]
-        print_notes([*told[:_ERRORS_SHOWN], *(["..."] if len(told) > _ERRORS_SHOWN else [])])
-        raise MaisiError(f"{len(missing)} cases are missing; run the same command again to try them once more.")
+        print_notes([*told[1 : 1 + _ERRORS_SHOWN], *(["..."] if len(told) > 1 + _ERRORS_SHOWN else [])])
+        raise MaisiError(
+            f"{len(missing)} of {len(series.items)} cases are missing ({told[0].rstrip('.')}); run the same "
+            "command again to try them once more."
+        )

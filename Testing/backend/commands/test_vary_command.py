@@ -205,7 +205,7 @@ def test_a_case_that_fails_is_told_and_the_rest_goes_on(folder, fake, monkeypatc
     assert cli.main(VARY) == 2
     said = capsys.readouterr()
     assert "Wrote 5 of 6 cases" in said.out
-    assert "vary_0004: This one is too hard." in said.err
+    assert "1 of 6 cases are missing (vary_0004: This one is too hard); run" in said.err.splitlines()[-1]
     assert manifest()["vary_0004"]["error"] == "This one is too hard."
     assert nnunet_problems(OUT.path) == []
     assert len(load_decathlon_datalist(OUT.path / "datalist.json")) == 5
