@@ -19,7 +19,7 @@ from maisi.volume import ImageVolume, LabelVolume, Volume
 if TYPE_CHECKING:
     from maisi.synthesis import SynthesisResult
 
-ROLES = {"synthesize": ("labels",), "edit": ("image", "before", "after"), "generate": ()}
+ROLES = {"synthesize": ("labels",), "edit": ("image", "before", "after"), "generate": (), "vary": ("labels",)}
 ARRAYS = ("noise", "latents")
 HOW = {"synthesize": "from a label map", "edit": "by editing an image", "generate": "without a label map"}
 
@@ -29,7 +29,8 @@ class Request:
     """One image to be made.
 
     Attributes:
-        command: "synthesize", "edit" or "generate". files: by role: see ``ROLES``, and "noise", "latents" where given.
+        command: "synthesize", "edit", "generate" or "vary" (which :mod:`maisi.vary` makes).
+        files: by role: see ``ROLES``, and "noise", "latents" where given.
         numbering: of the label files. shape, spacing: of the image (mm), for "generate".
         strength: how far back towards noise given latents are taken, 0 to 1.
     """
