@@ -52,7 +52,8 @@ class TumorVoxels:
         self._voxels = SegmentVoxels(segmentationNode)
         self._mask = EditorMask(segmentationNode, segmentEditorNode)
         self.grid = self._voxels.grid
-        self._toWorld = self.grid.worldAffine @ np.linalg.inv(self.grid.localAffine)
+        place = self.grid.worldAffine @ np.linalg.inv(self.grid.localAffine)
+        self._toWorld = place if self.grid.transformId else np.eye(4)  # without rounding
         if not np.allclose(self._toWorld[:3, :3].T @ self._toWorld[:3, :3], np.eye(3), atol=1e-4):
             text = _("'{name}' is under a transform that changes sizes: harden it first (Transforms module).")
             raise InputError(text.format(name=segmentationNode.GetName()))
