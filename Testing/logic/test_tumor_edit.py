@@ -14,6 +14,7 @@ from maisi.errors import InputError
 from maisi.labels import find_label
 from maisi.masks.lesion import Lesion
 from maisi.volume import LabelVolume
+from MAISISynthLib.CoreScene import startScene
 from MAISISynthLib.LabelMapping import labelByTerminology, mapSegments
 from MAISISynthLib.SceneIO import addSegmentation as addSegmentationFromLabels
 from MAISISynthLib.SceneIO import imageArray, readLabels
@@ -38,6 +39,18 @@ def anatomy() -> np.ndarray:
     array[26:38, 3:16, 3:25] = SPLEEN
     array[26:38, 18:33, 3:25] = KIDNEY
     return array
+
+
+@pytest.fixture(scope="module")
+def the_scene():
+    return startScene()
+
+
+@pytest.fixture
+def a_scene(the_scene):
+    """The scene of this file, empty: a new one takes half a second."""
+    yield the_scene
+    the_scene.Clear(0)
 
 
 @pytest.fixture
