@@ -71,15 +71,21 @@ class TumorVoxels:
         index = np.floor(inverse[:3, :3] @ positionRas + inverse[:3, 3] + 0.5).astype(int)
         return None if (index < 0).any() or (index >= self.grid.shape).any() else index.tolist()
 
-    def organsAt(self, positionRas: Sequence[float]) -> list[int]:
-        """MAISI ids of all recognized segments at a place, tumors first; none outside the grid."""
+    def organsAt(self, positionRas: Sequence[float], besides: str = "") -> list[int]:
+        """MAISI ids of the recognized segments at a place, but ``besides``; none outside the grid.
+
+        Where there is a tumor, only its id: its organ may be whole beneath it.
+        """
+        there = [label for segmentId, label in self._at(positionRas).items() if segmentId != besides]
+        return [label for label in there if label in LESIONS] or [label for label in there if label is not None]
+
+    def tumorAt(self, positionRas: Sequence[float]) -> str | None:
+        """The segment ID of the tumor at a place, or None."""
+        return next((s for s, label in self._at(positionRas).items() if label in LESIONS), None)
+
+    def _at(self, positionRas: Sequence[float]) -> dict[str, int | None]:
         index = self.index(positionRas)
-        if index is None:
-            return []
-        there = self._labels(self._voxels.readAll(tuple(slice(i, i + 1) for i in index)))
-        # Inside a tumor whose organ is whole beneath it, the tumor is what is there.
-        tumors = [label for label in there.values() if label in LESIONS]
-        return tumors or [label for label in there.values() if label is not None]
+        return {} if index is None else self._labels(self._voxels.readAll(tuple(slice(i, i + 1) for i in index)))
 
     def countWithoutHost(self, lesion: Lesion) -> int:
         """How many voxels the lesion would have if nothing cut it off, the end of the image aside."""
