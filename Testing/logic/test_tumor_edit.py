@@ -229,6 +229,60 @@ def test_surfaces_follow_and_those_of_other_segments_stay(a_segmentation, an_edi
     assert points() == before
 
 
+def test_each_hole_returns_to_the_nearest_of_several_organs(a_scene):
+    array = np.zeros(SHAPE, np.uint8)
+    lobes = [find_label(f"right lung {part} lobe") for part in ("upper", "middle", "lower")]
+    for number, lobe in enumerate(lobes):
+        array[3:37, 3:33, 2 + 8 * number : 10 + 8 * number] = lobe
+    node = addSegmentationFromLabels(a_scene, LabelVolume(array, AFFINE), "Lung")
+    editor = a_scene.AddNewNodeByClass("vtkMRMLSegmentEditorNode")
+    editor.SetAndObserveSegmentationNode(node)
+    tumors = TumorEdit(node, editor)
+    segmentId = tumors.place(ras(20, 18, 14), radius=11)
+    tumor = masks(node)[segmentId]
+    assert len({*array[tumor]}) == 3, "it lies in all lobes"
+    tumors.remove(segmentId)
+    after = readLabels(node, mapSegments(node).ids).array
+    assert ((after > 0) == (array > 0)).all()
+    assert (after[~tumor] == array[~tumor]).all()
+    assert (after == array)[tumor].mean() > 0.8, "the fissures are not known beneath it"
+
+
+def test_an_organ_that_ended_at_the_tumor_returns_whole(a_scene):
+    """The editor crops a labelmap to its voxels, so the place to return to may lie outside of it."""
+    volume = addVolume(np.zeros(SHAPE, np.int16), AFFINE)
+    node = addSegmentation(volume)
+    liver = np.zeros(SHAPE, bool)
+    liver[10:14, 10:14, 3:25] = True
+    segmentId = addSegment(node, liver, volume, "liver")
+    editor = a_scene.AddNewNodeByClass("vtkMRMLSegmentEditorNode")
+    editor.SetAndObserveSegmentationNode(node)
+    tumors = TumorEdit(node, editor)
+    tumor = tumors.place(ras(12, 12, 22), radius=11)
+    rest = masks(node)[segmentId]
+    assert not rest[:, :, 20:].any()
+    tumors.move(tumor, np.subtract(ras(0, 0, -4), ras(0, 0, 0)))
+    tumors.remove(tumor)
+    assert (masks(node)[segmentId] == liver).all()
+
+
+def test_an_organ_on_another_lattice_is_seen_and_left_as_it_is(a_scene, a_segmentation, an_editor):
+    fine = AFFINE.copy()
+    fine[:3, :3] *= 0.5
+    volume = addVolume(np.zeros([2 * n for n in SHAPE], np.int16), fine)
+    liver = (anatomy() == LIVER).repeat(2, 0).repeat(2, 1).repeat(2, 2)
+    a_segmentation.GetSegmentation().RemoveSegment(ofLabel(a_segmentation, LIVER))
+    segmentId = addSegment(a_segmentation, liver, volume, "liver")
+    image = a_segmentation.GetSegmentation().GetSegment(segmentId).GetRepresentation("Binary labelmap")
+    before = imageArray(image).copy()
+    tumors = TumorEdit(a_segmentation, an_editor)
+    tumor = tumors.place(ras(12, 15, 14), radius=8)
+    assert tumors.measure(tumor).clipped == 0
+    tumors.remove(tumor)
+    image = a_segmentation.GetSegmentation().GetSegment(segmentId).GetRepresentation("Binary labelmap")
+    assert np.array_equal(imageArray(image), before)
+
+
 # ---- undo and files
 
 
