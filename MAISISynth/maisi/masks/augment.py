@@ -99,6 +99,7 @@ def _changed(
     """bool, in the tumor's box: the first change that lies well enough in ``free``, else the tumor as it was."""
     depth = ndimage.distance_transform_edt(np.pad(tumor.mask, 1), spacing)[1:-1, 1:-1, 1:-1]
     depth -= ndimage.distance_transform_edt(~tumor.mask, spacing)
+    depth -= np.sign(depth) * spacing.min() / 2  # distances are between centers, the surface is halfway
     for attempt in range(_TRIES):
         strength = 0.8 ** max(attempt - _FRESH_TRIES, 0)
         candidate = _candidate(depth, spacing, strength, rng, how)
