@@ -81,7 +81,9 @@ def differenceVolume(
     scene = after.GetScene()
     node = _existing(before, after)
     if node is None:
-        name = scene.GenerateUniqueName(_("{after} minus {before}").format(after=after.GetName(), before=before.GetName()))
+        name = scene.GenerateUniqueName(
+            _("{after} minus {before}").format(after=after.GetName(), before=before.GetName())
+        )
         node = addVolume(scene, "vtkMRMLScalarVolumeNode", difference.array, volumeGrid(after), name, {DIFFERENCE: "1"})
         node.SetNodeReferenceID(BEFORE_REFERENCE, before.GetID())
         node.SetNodeReferenceID(AFTER_REFERENCE, after.GetID())

@@ -36,8 +36,13 @@ class ComparePanel:
         self, before: slicer.vtkMRMLScalarVolumeNode | None, after: slicer.vtkMRMLScalarVolumeNode | None
     ) -> None:
         """Choose the two CTs to compare."""
-        self.ui.compareBeforeSelector.setCurrentNode(before)
-        self.ui.compareAfterSelector.setCurrentNode(after)
+        self._select(before, after)
+        self.presenter.setPair(before, after)
+
+    def showNew(self, before: slicer.vtkMRMLScalarVolumeNode | None, after: slicer.vtkMRMLScalarVolumeNode) -> None:
+        """Show a CT in the slice views, ready to be compared with ``before``."""
+        self._select(before, after)
+        self.presenter.showNew(before, after)
 
     def showComparison(self, state: CompareState) -> None:
         """See ``ComparePresenter.View``."""
@@ -67,6 +72,13 @@ class ComparePanel:
     def cleanup(self) -> None:
         """Before the widget is destroyed."""
         self._timer.stop()
+
+    def _select(self, *pair: slicer.vtkMRMLScalarVolumeNode | None) -> None:
+        """Set both selectors, of which the presenter need not hear one by one."""
+        for selector, node in zip((self.ui.compareBeforeSelector, self.ui.compareAfterSelector), pair, strict=True):
+            blocked = selector.blockSignals(True)
+            selector.setCurrentNode(node)
+            selector.blockSignals(blocked)
 
     def _onPair(self, _node: slicer.vtkMRMLNode | None = None) -> None:
         self.presenter.setPair(self.ui.compareBeforeSelector.currentNode(), self.ui.compareAfterSelector.currentNode())

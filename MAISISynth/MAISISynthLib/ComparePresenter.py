@@ -57,7 +57,14 @@ class ComparePresenter:
         usable = before is not None and after is not None and before is not after
         self._pair = (before, after) if usable else None
         self._comparison = self._difference = None
+        if usable:
+            self._views.refresh(before, after)
         self._show(CompareState(enabled=usable, message="" if usable else _("Choose two CTs.")))
+
+    def showNew(self, before: slicer.vtkMRMLScalarVolumeNode | None, after: slicer.vtkMRMLScalarVolumeNode) -> None:
+        """Show a CT in the slice views, ready to be compared with ``before``."""
+        self.setPair(before, after)
+        self._views.overlay(after, None)
 
     def table(self) -> None:
         """Fill the table, tell how much differs, and bring the place into the views."""

@@ -30,11 +30,17 @@ class CompareViews:
         node = self._layoutNode()
         if node.GetViewArrangement() not in (SIDE_BY_SIDE, THREE_PLANES):
             self._usual = node.GetViewArrangement()
-        planes = list(PLANES)[: 1 if layout == SIDE_BY_SIDE else 3]
-        description = layoutDescription(planes)
         if not node.IsLayoutDescription(layout):
-            node.AddLayoutDescription(layout, description)
+            node.AddLayoutDescription(layout, layoutDescription(_planes(layout)))
         node.SetViewArrangement(layout)
+        self.refresh(before, after)
+
+    def refresh(self, before: slicer.vtkMRMLScalarVolumeNode, after: slicer.vtkMRMLScalarVolumeNode) -> None:
+        """Show other CTs in our layout, if one is shown."""
+        node = self._layoutNode()
+        if node is None or node.GetViewArrangement() not in (SIDE_BY_SIDE, THREE_PLANES):
+            return
+        planes = _planes(node.GetViewArrangement())
         for side, volume in (("before", before), ("after", after)):
             for plane in planes:
                 composite = self._composite(PREFIX[side] + plane)
@@ -46,14 +52,12 @@ class CompareViews:
     def restoreLayout(self) -> None:
         """Back to the layout that was there before ours; does nothing when none of ours is shown."""
         node = self._layoutNode()
-        if self._usual is not None and node.GetViewArrangement() in (SIDE_BY_SIDE, THREE_PLANES):
+        if self._usual is not None and node is not None and node.GetViewArrangement() in (SIDE_BY_SIDE, THREE_PLANES):
             node.SetViewArrangement(self._usual)
         self._usual = None
 
-    def fade(
-        self, before: slicer.vtkMRMLScalarVolumeNode, after: slicer.vtkMRMLScalarVolumeNode, part: float
-    ) -> None:
-        """Show ``after`` over ``before`` in the usual views, with opacity ``part`` (0: before alone, 1: after alone)."""
+    def fade(self, before: slicer.vtkMRMLScalarVolumeNode, after: slicer.vtkMRMLScalarVolumeNode, part: float) -> None:
+        """Show ``after`` over ``before`` in the usual views, with opacity ``part`` (0: ``before`` alone)."""
         self._layers(before, after, part)
 
     def overlay(
@@ -80,7 +84,7 @@ class CompareViews:
             composite.SetForegroundVolumeID(foreground.GetID() if foreground is not None else None)
             composite.SetForegroundOpacity(opacity)
 
-    def _layoutNode(self) -> slicer.vtkMRMLLayoutNode:
+    def _layoutNode(self) -> slicer.vtkMRMLLayoutNode | None:
         return self._scene.GetFirstNodeByClass("vtkMRMLLayoutNode")
 
     def _composite(self, layoutName: str) -> slicer.vtkMRMLSliceCompositeNode:
@@ -88,10 +92,14 @@ class CompareViews:
         for node in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode", self._scene):
             if node.GetLayoutName() == layoutName:
                 return node
-        node = slicer.vtkMRMLSliceCompositeNode()
+        node = self._scene.CreateNodeByClass("vtkMRMLSliceCompositeNode")  # which knows the scene's defaults
+        node.UnRegister(None)
         node.SetLayoutName(layoutName)
-        node.SetName(layoutName)
         return self._scene.AddNode(node)
+
+
+def _planes(layout: int) -> list[str]:
+    return list(PLANES)[: 1 if layout == SIDE_BY_SIDE else 3]
 
 
 def layoutDescription(planes: list[str]) -> str:

@@ -58,9 +58,7 @@ class Run:
         }
 
 
-def noteOrigin(
-    volumeNode: slicer.vtkMRMLScalarVolumeNode, before: slicer.vtkMRMLScalarVolumeNode | None
-) -> None:
+def noteOrigin(volumeNode: slicer.vtkMRMLScalarVolumeNode, before: slicer.vtkMRMLScalarVolumeNode | None) -> None:
     """Remember in the scene what a CT is a change of."""
     volumeNode.SetNodeReferenceID(BEFORE_REFERENCE, before.GetID() if before is not None else None)
 

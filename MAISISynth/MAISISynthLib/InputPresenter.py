@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from maisi.errors import InputError
 from MAISILib.Settings import Settings
 from MAISILib.Translate import _
-from MAISISynthLib.InputCheck import InputCheck, checkInput
+from MAISISynthLib.InputCheck import checkInput
 from MAISISynthLib.SynthesisChoices import Choices
 
 
@@ -40,7 +40,7 @@ class InputPresenter:
 
     def __init__(self, view: View, logic: Any, settings: Settings) -> None:
         self.choices = Choices()
-        self.check = InputCheck()
+        self.check = checkInput(None)
         self._view, self._logic, self._settings = view, logic, settings
         self._estimated: tuple | None = None  # what the estimate is of
         self._estimate: Any = None

@@ -24,7 +24,7 @@ from MAISISynthLib.SynthesisPanel import SynthesisPanel
 
 
 class MAISISynthPanel(VTKObservationMixin):
-    """Controls the widgets of ``MAISISynth.ui``. Call ``enter`` when the module is shown, ``exit`` when it is hidden."""
+    """Controls the widgets of ``MAISISynth.ui``; ``enter`` it when the module is shown, ``exit`` when it is hidden."""
 
     def __init__(self, ui, logic: MAISISynthLogic, parametersOf: Callable[[slicer.vtkMRMLScene], Any]) -> None:
         """
@@ -91,9 +91,8 @@ class MAISISynthPanel(VTKObservationMixin):
         self, volumeNode: slicer.vtkMRMLScalarVolumeNode, before: slicer.vtkMRMLScalarVolumeNode | None
     ) -> None:
         """Show a CT, offer it as the one to change next, compare it with ``before``."""
-        slicer.util.setSliceViewerLayers(background=volumeNode, foreground=None)
         self._parametersOf(slicer.mrmlScene).before = volumeNode
-        self.compare.setPair(before, volumeNode)
+        self.compare.showNew(before, volumeNode)
         self.history.presenter.update()
 
     def restore(self, choices: dict[str, Any]) -> None:

@@ -162,9 +162,7 @@ class SynthesisPresenter:
         if self._again:
             self.edited()
 
-    def _take(
-        self, volumeNode: slicer.vtkMRMLScalarVolumeNode, before: slicer.vtkMRMLScalarVolumeNode | None
-    ) -> None:
+    def _take(self, volumeNode: slicer.vtkMRMLScalarVolumeNode, before: slicer.vtkMRMLScalarVolumeNode | None) -> None:
         """A new CT is in the scene."""
         if before is not None and before.GetScene() is not volumeNode.GetScene():
             before = None  # removed during the run
