@@ -132,10 +132,10 @@ class ComparePresenter:
 
 
 def describe(comparison: Comparison) -> str:
-    """For example "3.1 % of the voxels differ, by up to 240 HU."."""
+    """For example "3.14 % of the voxels differ, by up to 240 HU."."""
     if not comparison.changedFraction:
         return _("Not one voxel differs.")
-    return _("{percent:.2g} % of the voxels differ, by up to {largest:.0f} HU.").format(
+    return _("{percent:.3g} % of the voxels differ, by up to {largest:.0f} HU.").format(
         percent=100 * comparison.changedFraction, largest=comparison.largest
     )
 

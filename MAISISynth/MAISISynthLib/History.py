@@ -70,17 +70,17 @@ def runs(scene: slicer.vtkMRMLScene) -> list[Run]:
 
 
 def previous(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> slicer.vtkMRMLScalarVolumeNode | None:
-    """The run that a CT is best compared with: what it is a change of, else the run before it on the same grid."""
+    """The run that a CT is best compared with: what it is a change of, else the run before it of the same size."""
     run = _run(volumeNode)
     if run.before is not None:
         return run.before
-    earlier = []
-    for other in runs(volumeNode.GetScene()):
-        if other.volumeNode is volumeNode:
-            break
-        if other.volumeNode.GetImageData().GetDimensions() == volumeNode.GetImageData().GetDimensions():
-            earlier.append(other.volumeNode)
-    return earlier[-1] if earlier else None
+    volumes = [other.volumeNode for other in runs(volumeNode.GetScene())]
+    earlier = volumes[: volumes.index(volumeNode)] if volumeNode in volumes else []
+    return next((node for node in reversed(earlier) if _size(node) == _size(volumeNode)), None)
+
+
+def _size(node: slicer.vtkMRMLScalarVolumeNode) -> tuple[int, int, int] | None:
+    return node.GetImageData().GetDimensions() if node.GetImageData() is not None else None
 
 
 def delete(run: Run) -> None:

@@ -74,8 +74,11 @@ class StubObject:
         assert signal in told | SIGNALS.get(self.kind, set()), f"{self.kind} has no signal {signal}"
         self.slots.append((signal, slot))
 
-    def disconnect(self, signal: str, slot) -> None:
-        self.slots.remove((signal, slot))
+    def disconnect(self, signal: str, slot) -> bool:
+        connected = (signal, slot) in self.slots
+        if connected:
+            self.slots.remove((signal, slot))
+        return connected
 
     def blockSignals(self, blocked: bool) -> bool:
         before = self.blocked

@@ -294,13 +294,13 @@ def test_cancel_also_forgets_the_edits_that_came_meanwhile(
 
 
 @pytest.mark.parametrize("missing", ["wish", "first press", "first CT"])
-def test_nothing_starts_by_itself_without(missing, make_presenter, a_view, a_segmentation_with_liver_and_tumor, a_volume):
+def test_nothing_starts_by_itself_without(
+    missing, make_presenter, a_view, a_segmentation_with_liver_and_tumor, a_volume
+):
     presenter = make_presenter()
     presenter._pressed = missing != "first press"
     before = None if missing == "first CT" else a_volume
-    a_view.inputs.setChoices(
-        Choices(a_segmentation_with_liver_and_tumor, before=before, autoUpdate=missing != "wish")
-    )
+    a_view.inputs.setChoices(Choices(a_segmentation_with_liver_and_tumor, before=before, autoUpdate=missing != "wish"))
     presenter.edited()
     assert not a_view.state.running
     assert a_view.state.outcome == ""
