@@ -98,8 +98,9 @@ class MAISISynthPanel(VTKObservationMixin):
     def restore(self, choices: dict[str, Any]) -> None:
         """Choose these values of ``Choices``."""
         parameters = self._parametersOf(slicer.mrmlScene)
-        for name, value in choices.items():
-            setattr(parameters, name, value)
+        with slicer.util.NodeModify(parameters):  # told once
+            for name, value in choices.items():
+                setattr(parameters, name, value)
 
     def chooseModel(self, name: str) -> None:
         """The user chose a model."""

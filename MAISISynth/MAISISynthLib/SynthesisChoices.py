@@ -10,6 +10,7 @@ import slicer
 
 from MAISILib.Translate import _
 from MAISISynthLib.SceneIO import SYNTHETIC
+from MAISISynthLib.SynthesisLogic import requestOf
 
 MODELS_OWN_STEPS = 0
 
@@ -51,6 +52,11 @@ class Choices:
     def seedMatters(self) -> bool:
         """Whether ``seed`` and ``model`` are used: a synthetic CT is changed with its own, so that there is no seam."""
         return self.before is None or self.before.GetAttribute(SYNTHETIC) is None
+
+    @property
+    def modelInUse(self) -> str:
+        """The model that will be used."""
+        return self.model if self.seedMatters else requestOf(self.before).get("model", "embedded")
 
     def options(self) -> dict[str, Any]:
         """Arguments of ``MAISISynthLogic.startSynthesis`` besides the segmentation and the device."""

@@ -160,7 +160,10 @@ class SynthesisPresenter:
             self._logOpened = bool(self._log)
             self._rescued = job if job.image is not None else None
         if self._again:
+            outcome = self._outcome
             self.edited()
+            if self._job is None:  # the run had taken in all edits
+                self._outcome = outcome
 
     def _take(self, volumeNode: slicer.vtkMRMLScalarVolumeNode, before: slicer.vtkMRMLScalarVolumeNode | None) -> None:
         """A new CT is in the scene."""

@@ -214,6 +214,12 @@ class StubParameters:
             self.values[name] = value
             self.node.Modified()
 
+    def StartModify(self) -> bool:
+        return self.node.StartModify()
+
+    def EndModify(self, before: bool) -> None:
+        self.node.EndModify(before)
+
     def AddObserver(self, *arguments):
         return self.node.AddObserver(*arguments)
 

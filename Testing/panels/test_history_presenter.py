@@ -65,7 +65,7 @@ def test_restore_gives_the_choices_back(a_presenter, a_history):
     a_presenter.restore(0)
     (choices,) = a_presenter._view.restored
     assert (choices["before"], choices["seed"]) == (a_history[0], 5)
-    assert a_presenter._view.state.message == "Seed, model and options are those of 'Second'."
+    assert a_presenter._view.state.message == "Seed, model, steps and solver are those of 'Second'."
 
 
 def test_delete_takes_the_row_away(a_presenter):

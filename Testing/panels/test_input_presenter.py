@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -101,8 +103,34 @@ def test_an_unknown_model_of_an_old_scene_is_told(a_segmentation_with_liver_and_
     assert view.state.status.startswith("There is no model called 'gone'; available: ")
 
 
+def changing(presenter, volume, model: str) -> None:
+    """The user chose a CT that was made with a model."""
+    volume.SetAttribute("MAISI.Synthetic", "1")
+    volume.SetAttribute("MAISI.Request", json.dumps({"seed": 5, "model": model}))
+    presenter.setChoices(replace(presenter.choices, before=volume, model="rflow-ct"))
+
+
+def test_a_ct_is_changed_with_its_own_model(a_segmentation_with_liver_and_tumor, a_volume):
+    presenter, view = presenterFor(object(), a_segmentation_with_liver_and_tumor)
+    changing(presenter, a_volume, "embedded")
+    assert view.state.notices[0] == "The change is made with the seed and the model (embedded) of 'CT'."
+    assert not view.state.seedEnabled
+
+
+def test_a_ct_of_a_model_that_is_not_here_is_told(a_segmentation_with_liver_and_tumor, a_volume, monkeypatch, tmp_path):
+    monkeypatch.setenv("MAISI_MODELS", str(tmp_path))
+    presenter, view = presenterFor(object(), a_segmentation_with_liver_and_tumor)
+    changing(presenter, a_volume, "ddpm-ct")
+    assert (
+        "The weights of the model ddpm-ct are not on this computer; see Models and environment." in view.state.notices
+    )
+    changing(presenter, a_volume, "gone")
+    assert view.state.status.startswith("There is no model called 'gone'")
+    assert not presenter.check.isValid()[0]
+
+
 def test_without_nibabel_the_rest_is_still_said(a_segmentation_with_liver_and_tumor, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "nibabel.orientations", None)
+    monkeypatch.setitem(sys.modules, "nibabel.orientations", None)
     _presenter, view = presenterFor(object(), a_segmentation_with_liver_and_tumor)
     assert "3 of 3 segments recognized" in view.state.status
     assert "->" not in view.state.status

@@ -215,6 +215,8 @@ def test_models_offer_what_can_be_done_with_them(a_panel, an_application, tmp_pa
     assert an_application.qt.opened == [str(tmp_path)]
     ui.pythonPathLineEdit.currentPath = sys.executable
     assert an_application.settings["MAISI/Python"] == sys.executable
+    ui.ownPythonButton.click()
+    assert (an_application.settings["MAISI/Python"], ui.pythonPathLineEdit.currentPath) == ("", "")
 
 
 # ---- the editor, the scene, the module

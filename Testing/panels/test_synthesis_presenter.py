@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -40,6 +41,8 @@ class FakeView:
 
     def showResult(self, volumeNode, before) -> None:
         self.results.append((volumeNode, before))
+        request = json.loads(volumeNode.GetAttribute("MAISI.Request"))  # "slow" and the like are no models
+        volumeNode.SetAttribute("MAISI.Request", json.dumps({**request, "model": "embedded"}))
         self.inputs.setChoices(replace(self.inputs.choices, before=volumeNode))
 
 
@@ -47,7 +50,7 @@ class AsModel:
     """A logic that always asks for one model, which for the fake worker is a way to misbehave."""
 
     def __init__(self, logic: MAISISynthLogic) -> None:
-        self.logic, self.model, self.worker = logic, "well", logic.worker
+        self.logic, self.model, self.worker = logic, "embedded", logic.worker
 
     def startSynthesis(self, segmentationNode, **options):
         self.options = options
@@ -159,7 +162,7 @@ def test_an_edit_keeps_seed_and_model_and_is_refused_where_nothing_changed(a_pre
     runToTheEnd(a_presenter)
     assert a_view.state.buttonText == "Synthesize the change"
     assert not a_view.input.seedEnabled, "an edit needs the noise of the CT it changes"
-    assert a_view.input.notices[-1] == "The change is made with the seed and the model of 'Case SYNTHETIC CT'."
+    assert a_view.input.notices[0].endswith("the seed and the model (embedded) of 'Case SYNTHETIC CT'.")
     choose(a_view, seed=99, model="rflow-ct")
     a_presenter.press()
     assert (a_logic.options["seed"], a_logic.options["model"]) == (None, None), "those of the CT"
@@ -272,6 +275,18 @@ def test_edits_during_a_run_are_one_more_run_and_never_two_at_once(
     runToTheEnd(an_updating_presenter)
     assert len(a_view.results) == 3, "the first CT, the first edit, and the other two together"
     assert a_view.results[2][1] is a_view.results[1][0]
+
+
+def test_a_run_that_took_in_the_edit_before_its_pause_is_not_followed_by_another(
+    an_updating_presenter, a_view, a_liver_with_tumor, a_volume
+):
+    """The user presses the button at once after the edit; the pause is noticed when the run is under way."""
+    shrinkSpleen(a_view.inputs.choices.segmentation, a_liver_with_tumor, a_volume, 20)
+    an_updating_presenter.press()
+    an_updating_presenter.edited()
+    runToTheEnd(an_updating_presenter)
+    assert a_view.state.outcome == "'Case SYNTHETIC CT_1' is ready."
+    assert len(a_view.results) == 2
 
 
 def test_an_undo_that_leaves_nothing_to_do_says_so(an_updating_presenter, a_view):
