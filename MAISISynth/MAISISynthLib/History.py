@@ -55,6 +55,7 @@ class Run:
             "model": self.request.get("model", "embedded"),
             "steps": self.request.get("steps") or MODELS_OWN_STEPS,
             "solver": known.get(self.request.get("solver"), Solver.DEFAULT),
+            "whole": self.request.get("method") == "full",
         }
 
 

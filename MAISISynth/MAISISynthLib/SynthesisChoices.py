@@ -37,7 +37,8 @@ class Choices:
     Attributes:
         segmentation: what to show. before: the CT to change only where it changed; None for a whole new CT.
         seed, model: of a whole new CT; a synthetic CT is changed with its own.
-        steps: of the solver, 0 for the model's own. autoUpdate: synthesize the change after every edit.
+        steps: of the solver, 0 for the model's own. whole: compute the whole CT for a change too.
+        autoUpdate: synthesize the change after every edit.
     """
 
     segmentation: slicer.vtkMRMLSegmentationNode | None = None
@@ -46,6 +47,7 @@ class Choices:
     model: str = "embedded"
     steps: int = MODELS_OWN_STEPS
     solver: Solver = Solver.DEFAULT
+    whole: bool = False
     autoUpdate: bool = False
 
     @property
@@ -66,6 +68,7 @@ class Choices:
             "model": self.model if self.seedMatters else None,
             "steps": self.steps or None,
             "solver": self.solver.value,
+            "method": "full" if self.whole else "local",
         }
 
 

@@ -37,7 +37,10 @@ def add_run(a_scene, a_liver_with_tumor):
 @pytest.fixture
 def a_history(add_run):
     """A CT and a change of it."""
-    first, second = add_run("First", seed=5, steps=9, solver="heun"), add_run("Second", edit=True, seed=5)
+    first, second = (
+        add_run("First", seed=5, steps=9, solver="heun"),
+        add_run("Second", edit=True, seed=5, method="full"),
+    )
     noteOrigin(second, first)
     return first, second
 
@@ -62,9 +65,11 @@ def test_runs_are_the_synthetic_cts_in_order(a_scene, a_history):
 
 def test_a_run_tells_what_would_make_it_again(a_scene, a_history):
     first, second = runs(a_scene)
-    assert first.choices() == {"before": None, "seed": 5, "model": "embedded", "steps": 9, "solver": Solver.HEUN}
+    assert first.choices() == {
+        "before": None, "seed": 5, "model": "embedded", "steps": 9, "solver": Solver.HEUN, "whole": False,
+    }  # fmt: skip
     assert second.choices() == {
-        "before": a_history[0], "seed": 5, "model": "embedded", "steps": 0, "solver": Solver.DEFAULT,
+        "before": a_history[0], "seed": 5, "model": "embedded", "steps": 0, "solver": Solver.DEFAULT, "whole": True,
     }  # fmt: skip
 
 

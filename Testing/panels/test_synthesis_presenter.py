@@ -124,7 +124,8 @@ def test_choices_reach_the_logic(a_presenter, a_view, a_logic):
     choose(a_view, steps=12, model="rflow-ct")
     a_presenter.press()
     assert a_logic.options == {
-        "before": None, "seed": 3, "model": "rflow-ct", "steps": 12, "solver": None, "device": "auto",
+        "before": None, "seed": 3, "model": "rflow-ct", "steps": 12, "solver": None,
+        "method": "local", "device": "auto",
     }  # fmt: skip
 
 
