@@ -41,7 +41,7 @@ class MAISISynthPanel(VTKObservationMixin):
         self._environmentState: EnvironmentState | None = None
         settings = Settings(slicer.app.userSettings())
         self._pump = PollPump()
-        self.editor = EditorPanel(ui.segmentEditorWidget)
+        self.editor = EditorPanel(ui)
         self.inputs = InputPanel(ui, logic, settings, self.wake)
         self.synthesis = SynthesisPanel(ui, self.inputs.presenter, logic, settings, self)
         self.compare = ComparePanel(ui)

@@ -177,7 +177,13 @@ class StubEditor(StubObject):
         return lambda *arguments: self.calls.append((name, *arguments))
 
     def segmentationNode(self):
-        return next((call[1] for call in reversed(self.calls) if call[0] == "setSegmentationNode"), None)
+        return self._last("setSegmentationNode")
+
+    def sourceVolumeNode(self):
+        return self._last("setSourceVolumeNode")
+
+    def _last(self, name: str):
+        return next((call[1] for call in reversed(self.calls) if call[0] == name), None)
 
 
 class StubTimer(StubObject):

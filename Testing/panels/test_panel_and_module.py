@@ -29,7 +29,6 @@ def an_application(monkeypatch, a_scene):
     values, asked = {}, []
     settings = SimpleNamespace(value=values.get, setValue=values.__setitem__)
     monkeypatch.setattr(slicer, "app", SimpleNamespace(userSettings=lambda: settings), raising=False)
-    monkeypatch.setattr(slicer, "qMRMLSegmentEditorWidget", StubObject, raising=False)
     factory = StubObject("QFactory")
     factories = SimpleNamespace(instance=lambda: factory)
     monkeypatch.setattr(slicer, "qSlicerSegmentEditorEffectFactory", factories, raising=False)
@@ -228,7 +227,7 @@ def test_editor_has_its_own_node_before_the_scene_and_only_our_tools(a_panel, a_
     assert names.index("setMRMLSegmentEditorNode") < names.index("setMRMLScene")
     node = next(call[1] for call in editor.calls if call[0] == "setMRMLSegmentEditorNode")
     assert node.GetSingletonTag() == "MAISISynth"
-    tools = ("Tumor", "Paint", "Erase", "Islands", "Margin", "Smoothing", "Scissors")
+    tools = ["Tumor", "Paint", "Erase", "Islands", "Margin", "Smoothing", "Scissors"]
     assert ("setEffectNameOrder", tools) in editor.calls
     assert (editor.unorderedEffectsVisible, editor.segmentationNodeSelectorVisible) == (False, False)
 
@@ -240,6 +239,15 @@ def test_editor_follows_the_selection_and_later_effects(a_panel, an_application,
     assert ("setSourceVolumeNode", volume) in editor.calls
     an_application.factory.emit("effectRegistered(QString)", "Tumor")
     assert editor.calls[-1] == ("updateEffectList",)
+
+
+def test_editor_needs_an_image_and_says_so(a_panel, a_segmentation_with_liver_and_tumor):
+    hint = a_panel.ui.editHintLabel
+    assert not hint.visible
+    a_panel.ui.segmentationSelector.setCurrentNode(a_segmentation_with_liver_and_tumor)
+    assert (hint.visible, hint.text) == (True, "To edit, press Synthesize first, or choose a CT above.")
+    synthesize(a_panel, a_segmentation_with_liver_and_tumor)
+    assert not hint.visible
 
 
 def test_editor_rests_while_the_module_is_hidden_and_is_released_in_the_end(a_panel, an_application):
