@@ -64,7 +64,7 @@ class ComparePresenter:
     def showNew(self, before: slicer.vtkMRMLScalarVolumeNode | None, after: slicer.vtkMRMLScalarVolumeNode) -> None:
         """Show a CT in the slice views, ready to be compared with ``before``."""
         self.setPair(before, after)
-        self._views.overlay(after, None)
+        self._views.show(after)
 
     def table(self) -> None:
         """Fill the table, tell how much differs, and bring the place into the views."""
@@ -78,7 +78,7 @@ class ComparePresenter:
         """Show or hide the signed difference over the new CT."""
         if not wanted:
             if self._paired():
-                self._views.overlay(self._pair[1], None)
+                self._views.show(self._pair[1])
             self._show(replace(self._state, overlaid=False))
         elif self._compared():
             self._views.overlay(self._pair[1], differenceVolume(*self._pair, self._difference))

@@ -8,6 +8,8 @@ import numpy as np
 import slicer
 
 from MAISILib.Translate import _
+from MAISISynthLib.Compare import DIFFERENCE
+from MAISISynthLib.SceneIO import SYNTHETIC
 
 PLANES = {"Axial": "#F34A33", "Sagittal": "#EDD54C", "Coronal": "#6EB04B"}  # with the colors of Slicer's own views
 SIDE_BY_SIDE, THREE_PLANES = 8810, 8811  # numbers of our layouts; the application's own are below 1000
@@ -60,11 +62,17 @@ class CompareViews:
         """Show ``after`` over ``before`` in the usual views, with opacity ``part`` (0: ``before`` alone)."""
         self._layers(before, after, part)
 
-    def overlay(
-        self, volume: slicer.vtkMRMLScalarVolumeNode, difference: slicer.vtkMRMLScalarVolumeNode | None
-    ) -> None:
-        """Show a CT in the usual views, with its difference over it if one is given."""
-        self._layers(volume, difference, OVERLAY_OPACITY if difference is not None else 0.0)
+    def overlay(self, volume: slicer.vtkMRMLScalarVolumeNode, difference: slicer.vtkMRMLScalarVolumeNode) -> None:
+        """Show a CT in the usual views, with its difference over it."""
+        self._layers(volume, difference, OVERLAY_OPACITY)
+
+    def show(self, volume: slicer.vtkMRMLScalarVolumeNode) -> None:
+        """Show a CT in the usual views, and nothing of ours over it; what else the user put there stays."""
+        for composite in self._usualViews():
+            composite.SetBackgroundVolumeID(volume.GetID())
+            over = self._scene.GetNodeByID(composite.GetForegroundVolumeID() or "")
+            if over is not None and (over.GetAttribute(SYNTHETIC) or over.GetAttribute(DIFFERENCE)):
+                composite.SetForegroundVolumeID(None)
 
     def center(self, position: np.ndarray) -> None:
         """Bring a position (RAS mm) into the middle of all slice views."""
@@ -74,15 +82,17 @@ class CompareViews:
     def _layers(
         self,
         background: slicer.vtkMRMLScalarVolumeNode,
-        foreground: slicer.vtkMRMLScalarVolumeNode | None,
+        foreground: slicer.vtkMRMLScalarVolumeNode,
         opacity: float,
     ) -> None:
-        for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode", self._scene):
-            if composite.GetLayoutName().startswith(tuple(PREFIX.values())):
-                continue
+        for composite in self._usualViews():
             composite.SetBackgroundVolumeID(background.GetID())
-            composite.SetForegroundVolumeID(foreground.GetID() if foreground is not None else None)
+            composite.SetForegroundVolumeID(foreground.GetID())
             composite.SetForegroundOpacity(opacity)
+
+    def _usualViews(self) -> list[slicer.vtkMRMLSliceCompositeNode]:
+        composites = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode", self._scene)
+        return [node for node in composites if not (node.GetLayoutName() or "").startswith(tuple(PREFIX.values()))]
 
     def _layoutNode(self) -> slicer.vtkMRMLLayoutNode | None:
         return self._scene.GetFirstNodeByClass("vtkMRMLLayoutNode")

@@ -107,9 +107,18 @@ def test_fade_and_difference_go_to_the_usual_views_only(a_scene, a_layout, a_pai
     assert (red.GetForegroundVolumeID(), red.GetForegroundOpacity()) == (a_pair[1].GetID(), 0.25)
     views.overlay(a_pair[1], a_pair[0])
     assert (red.GetBackgroundVolumeID(), red.GetForegroundVolumeID()) == (a_pair[1].GetID(), a_pair[0].GetID())
-    views.overlay(a_pair[1], None)
-    assert red.GetForegroundVolumeID() is None
     assert composites(a_scene)["MAISIAfterAxial"].GetForegroundVolumeID() is None
+
+
+@pytest.mark.parametrize(("attribute", "stays"), [("MAISI.Synthetic", False), ("MAISI.Difference", False), ("", True)])
+def test_a_new_ct_takes_away_what_we_put_over_the_old_one_only(a_scene, a_layout, a_pair, attribute, stays):
+    red, over = composites(a_scene)["Red"], addVolume(np.zeros((4, 4, 4), np.int16), np.eye(4), "Over")
+    if attribute:
+        over.SetAttribute(attribute, "1")
+    red.SetForegroundVolumeID(over.GetID())
+    CompareViews(a_scene).show(a_pair[1])
+    assert red.GetBackgroundVolumeID() == a_pair[1].GetID()
+    assert (red.GetForegroundVolumeID() == over.GetID()) == stays
 
 
 def test_center_moves_every_slice_view(a_scene, a_layout):
@@ -123,4 +132,4 @@ def test_without_a_layout_nothing_fails(a_scene, a_pair):
     views = CompareViews(a_scene)
     views.refresh(*a_pair)
     views.restoreLayout()
-    views.overlay(a_pair[0], None)
+    views.show(a_pair[0])

@@ -82,7 +82,7 @@ def test_difference_is_made_when_it_is_wanted_and_hidden_again(a_presenter, a_pa
     assert (name, after, difference.GetName()) == ("overlay", a_pair[1], "After minus Before")
     a_presenter.overlay(False)
     assert not stateOf(a_presenter).overlaid
-    assert a_presenter._views.calls[-1] == ("overlay", a_pair[1], None)
+    assert a_presenter._views.calls[-1] == ("show", a_pair[1])
 
 
 def test_flicker_shows_the_two_in_turns_and_ends_at_the_new_one(a_presenter, a_pair):
@@ -129,7 +129,7 @@ def test_a_ct_that_left_the_scene_is_forgotten(a_presenter, a_pair, a_scene):
 
 def test_a_new_ct_is_shown_even_with_nothing_to_compare(a_presenter, a_pair):
     a_presenter.showNew(None, a_pair[1])
-    assert a_presenter._views.calls[-1] == ("overlay", a_pair[1], None)
+    assert a_presenter._views.calls[-1] == ("show", a_pair[1])
     assert not stateOf(a_presenter).enabled
 
 
