@@ -25,8 +25,8 @@ class ComparePanel:
             selector.connect("currentNodeChanged(vtkMRMLNode*)", self._onPair)
         ui.fadeSlider.connect("valueChanged(double)", self.presenter.fade)
         ui.flickerButton.connect("toggled(bool)", self.presenter.flicker)
-        ui.differenceButton.connect("toggled(bool)", self.presenter.overlay)
-        ui.compareButton.connect("clicked(bool)", lambda _checked: self.presenter.table())
+        ui.differenceButton.connect("toggled(bool)", self._onDifference)
+        ui.compareButton.connect("clicked(bool)", self._onMeasure)
         ui.sideBySideButton.connect("clicked(bool)", lambda _checked: self._showLayout(SIDE_BY_SIDE))
         ui.threePlanesButton.connect("clicked(bool)", lambda _checked: self._showLayout(THREE_PLANES))
         ui.usualViewsButton.connect("clicked(bool)", lambda _checked: self._showLayout(None))
@@ -82,6 +82,14 @@ class ComparePanel:
 
     def _onPair(self, _node: slicer.vtkMRMLNode | None = None) -> None:
         self.presenter.setPair(self.ui.compareBeforeSelector.currentNode(), self.ui.compareAfterSelector.currentNode())
+
+    def _onDifference(self, wanted: bool) -> None:
+        with slicer.util.WaitCursor(wanted):
+            self.presenter.overlay(wanted)
+
+    def _onMeasure(self, _checked: bool) -> None:
+        with slicer.util.WaitCursor():
+            self.presenter.table()
 
     def _showLayout(self, layout: int | None) -> None:
         self.presenter.layout(layout)

@@ -300,7 +300,13 @@ def stubModules() -> dict[str, ModuleType]:
     qt.QTimer = StubTimer
     qt.QTableWidget, qt.QTableWidgetItem = StubTable, str
     qt.clipboard = []
-    qt.QApplication = SimpleNamespace(clipboard=lambda: SimpleNamespace(setText=qt.clipboard.append))
+    qt.cursors = []
+    qt.QApplication = SimpleNamespace(
+        clipboard=lambda: SimpleNamespace(setText=qt.clipboard.append),
+        setOverrideCursor=qt.cursors.append,
+        restoreOverrideCursor=qt.cursors.pop,
+    )
+    qt.Qt = SimpleNamespace(WaitCursor="wait")
     qt.opened = []
     qt.QDesktopServices = SimpleNamespace(openUrl=qt.opened.append)
     qt.QUrl = SimpleNamespace(fromLocalFile=str)

@@ -28,7 +28,8 @@ def an_application(monkeypatch, a_scene):
         monkeypatch.setitem(sys.modules, name, module)
     values, asked = {}, []
     settings = SimpleNamespace(value=values.get, setValue=values.__setitem__)
-    monkeypatch.setattr(slicer, "app", SimpleNamespace(userSettings=lambda: settings), raising=False)
+    application = SimpleNamespace(userSettings=lambda: settings, processEvents=lambda: None)
+    monkeypatch.setattr(slicer, "app", application, raising=False)
     factory = StubObject("QFactory")
     factories = SimpleNamespace(instance=lambda: factory)
     monkeypatch.setattr(slicer, "qSlicerSegmentEditorEffectFactory", factories, raising=False)
@@ -181,6 +182,7 @@ def test_compare_runs_through_its_buttons(a_panel, an_application, a_segmentatio
     ui.differenceButton.checked = True
     assert not ui.flickerButton.checked
     assert not a_panel.compare._timer.active
+    assert an_application.qt.cursors == [], "the usual cursor is back"
     difference = an_application.red.GetForegroundVolumeID()
     assert difference not in (first.GetID(), second.GetID())
 
