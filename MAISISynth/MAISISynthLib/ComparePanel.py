@@ -42,7 +42,8 @@ class ComparePanel:
     def showNew(self, before: slicer.vtkMRMLScalarVolumeNode | None, after: slicer.vtkMRMLScalarVolumeNode) -> None:
         """Show a CT in the slice views, ready to be compared with ``before``."""
         self._select(before, after)
-        self.presenter.showNew(before, after)
+        if self.presenter.showNew(before, after):
+            slicer.util.resetSliceViews()
 
     def showComparison(self, state: CompareState) -> None:
         """See ``ComparePresenter.View``."""

@@ -61,10 +61,10 @@ class ComparePresenter:
             self._views.refresh(before, after)
         self._show(CompareState(enabled=usable, message="" if usable else _("Choose two CTs.")))
 
-    def showNew(self, before: slicer.vtkMRMLScalarVolumeNode | None, after: slicer.vtkMRMLScalarVolumeNode) -> None:
-        """Show a CT in the slice views, ready to be compared with ``before``."""
+    def showNew(self, before: slicer.vtkMRMLScalarVolumeNode | None, after: slicer.vtkMRMLScalarVolumeNode) -> bool:
+        """Show a CT in the slice views, ready to be compared with ``before``; see ``CompareViews.show``."""
         self.setPair(before, after)
-        self._views.show(after)
+        return self._views.show(after)
 
     def table(self) -> None:
         """Fill the table, tell how much differs, and bring the place into the views."""

@@ -66,13 +66,19 @@ class CompareViews:
         """Show a CT in the usual views, with its difference over it."""
         self._layers(volume, difference, OVERLAY_OPACITY)
 
-    def show(self, volume: slicer.vtkMRMLScalarVolumeNode) -> None:
-        """Show a CT in the usual views, and nothing of ours over it; what else the user put there stays."""
+    def show(self, volume: slicer.vtkMRMLScalarVolumeNode) -> bool:
+        """Show a CT in the usual views, and nothing of ours over it; what else the user put there stays.
+
+        Returns:
+            Whether the views were empty, and so must be fitted to it.
+        """
+        wereEmpty = not any(composite.GetBackgroundVolumeID() for composite in self._usualViews())
         for composite in self._usualViews():
             composite.SetBackgroundVolumeID(volume.GetID())
             over = self._scene.GetNodeByID(composite.GetForegroundVolumeID() or "")
             if over is not None and (over.GetAttribute(SYNTHETIC) or over.GetAttribute(DIFFERENCE)):
                 composite.SetForegroundVolumeID(None)
+        return wereEmpty
 
     def center(self, position: np.ndarray) -> None:
         """Bring a position (RAS mm) into the middle of all slice views."""

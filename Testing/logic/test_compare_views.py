@@ -116,8 +116,9 @@ def test_a_new_ct_takes_away_what_we_put_over_the_old_one_only(a_scene, a_layout
     if attribute:
         over.SetAttribute(attribute, "1")
     red.SetForegroundVolumeID(over.GetID())
-    CompareViews(a_scene).show(a_pair[1])
+    assert CompareViews(a_scene).show(a_pair[1]), "the views were empty"
     assert red.GetBackgroundVolumeID() == a_pair[1].GetID()
+    assert not CompareViews(a_scene).show(a_pair[0]), "now the user's view of it is kept"
     assert (red.GetForegroundVolumeID() == over.GetID()) == stays
 
 

@@ -34,7 +34,8 @@ def an_application(monkeypatch, a_scene):
     factories = SimpleNamespace(instance=lambda: factory)
     monkeypatch.setattr(slicer, "qSlicerSegmentEditorEffectFactory", factories, raising=False)
     monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", lambda text, **_: asked.append(text) or True)
-    monkeypatch.setattr(slicer.util, "resetSliceViews", lambda: None)
+    fitted = []
+    monkeypatch.setattr(slicer.util, "resetSliceViews", lambda: fitted.append(True))
     composite = slicer.vtkMRMLSliceCompositeNode()
     composite.SetLayoutName("Red")
     a_scene.AddNode(composite)
@@ -42,7 +43,9 @@ def an_application(monkeypatch, a_scene):
     panels = [name for name in ours if name.endswith(USES_QT)]
     for name in panels:
         monkeypatch.delitem(sys.modules, name, raising=False)
-    yield SimpleNamespace(settings=values, asked=asked, factory=factory, red=composite, qt=sys.modules["qt"])
+    yield SimpleNamespace(
+        settings=values, asked=asked, factory=factory, red=composite, fitted=fitted, qt=sys.modules["qt"]
+    )
     for name in panels:
         sys.modules.pop(name, None)
 
@@ -92,6 +95,7 @@ def test_panel_makes_a_ct_and_shows_it(a_panel, an_application, a_segmentation_w
     volume = ui.beforeSelector.currentNode()
     assert volume.GetName() == "Case SYNTHETIC CT"
     assert an_application.red.GetBackgroundVolumeID() == volume.GetID()
+    assert an_application.fitted == [True], "the views were empty"
     assert ui.compareAfterSelector.currentNode() is volume
     assert ui.synthesizeButton.text == "Synthesize the change"
     assert (ui.progressBar.visible, ui.seedSpinBox.enabled) == (False, False)
