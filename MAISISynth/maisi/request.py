@@ -123,11 +123,13 @@ def read_inputs(request: Request) -> Inputs:
 def run(request: Request, inputs: Inputs, progress: Callable[[str, int, int], None]) -> SynthesisResult:
     """Make the image. Raises what :mod:`maisi.synthesis` raises."""
     from maisi import editing, synthesis
+    from maisi.runs import RUNS
 
     settings = {**request.options.to_json(), **inputs.arrays, "strength": request.strength, "progress": progress}
     if request.command == "generate":
         return synthesis.generate(request.shape, request.spacing, **settings)
     if request.command == "edit":
+        RUNS.clear()  # so that the files alone decide, and the record repeats the result
         return editing.edit(*inputs.volumes.values(), **settings)
     return synthesis.synthesize(*inputs.volumes.values(), **settings)
 
