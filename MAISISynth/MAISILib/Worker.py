@@ -121,7 +121,8 @@ class Worker:
 
     def _start(self) -> None:
         try:
-            self._process = ChildProcess(self._interpreter.command(*self._arguments), self._interpreter.environment())
+            command = self._interpreter.workerCommand(*self._arguments)
+            self._process = ChildProcess(command, self._interpreter.environment())
         except (OSError, InterpreterError) as error:
             self._fail(_("The MAISI worker could not be started: {reason}").format(reason=error))
             return
@@ -154,6 +155,8 @@ class Worker:
         job = self._jobs[0] if self._jobs else None
         if isinstance(event, Hello):
             self.hello, self._deadline = event, None
+        elif isinstance(event, Failure) and event.error == "connection":
+            self._endAndFail(event.message, event.error)
         elif job is None or getattr(event, "job", None) not in (0, job.request.job):
             return  # a late word about a job that is over
         elif isinstance(event, Progress):
@@ -187,7 +190,7 @@ class Worker:
 
     # ---- endings
 
-    def _endAndFail(self, sentence: str) -> None:
+    def _endAndFail(self, sentence: str, kind: str = "internal") -> None:
         """End the process; its job, unless the last lines finished it, is cancelled if that was asked, else failed."""
         job = self._jobs[0] if self._jobs else None
         self._endProcess()
@@ -196,7 +199,7 @@ class Worker:
         if self._cancelling:
             self._finish(state="cancelled")
         else:
-            self._fail(sentence, showLog=True)
+            self._fail(sentence, kind, showLog=kind == "internal")
 
     def _endProcess(self, patience: float = 0.0) -> None:
         """End the process with its children and take in its last lines."""
