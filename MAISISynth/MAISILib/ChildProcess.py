@@ -34,6 +34,7 @@ class ChildProcess:
             errors="replace",
             **own_group(),
         )
+        self.command = command
         self.pid = self._popen.pid
         self.lines: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
         pipes = (("stdout", self._popen.stdout), ("stderr", self._popen.stderr))

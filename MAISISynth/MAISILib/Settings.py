@@ -62,6 +62,11 @@ class Settings:
         self._store.setValue("MAISI/RemotePython", str(command))
 
     @property
+    def usesOwnPython(self) -> bool:
+        """Whether MAISI runs in the application's own Python, whose packages then count."""
+        return not (self.python or self.remoteHost)
+
+    @property
     def device(self) -> str:
         """ "auto", "cpu", "cuda:0", "mps" ..."""
         return str(self._store.value("MAISI/Device", "auto"))

@@ -51,7 +51,8 @@ class Worker:
         helloTimeout: float = 120.0,
         cancelTimeout: float = 3.0,
     ) -> None:
-        """``interpreter``: which Python runs the worker; asked again at every start, so settings take effect then."""
+        """``interpreter``: which Python runs the worker, and where; asked again for every job, so settings take
+        effect with the next one."""
         self.hello: Hello | None = None
         self._interpreter = interpreter or Interpreter()
         self._arguments = arguments
@@ -111,6 +112,8 @@ class Worker:
         job = self._jobs[0] if self._jobs else None
         if job is None or job.state == "running":
             return
+        if self._process is not None and job.state == "queued" and self._isOutdated():
+            self._endProcess(patience=1.0)
         if self._process is None:
             self._start()
         elif self.hello is not None:
@@ -118,6 +121,13 @@ class Worker:
             self._send(job.request)
         elif job.state == "queued":
             job.update(state="starting")
+
+    def _isOutdated(self) -> bool:
+        """Whether the settings name another Python or machine than that of the process."""
+        try:
+            return self._interpreter.workerCommand(*self._arguments) != self._process.command
+        except InterpreterError:  # _start tells
+            return True
 
     def _start(self) -> None:
         try:

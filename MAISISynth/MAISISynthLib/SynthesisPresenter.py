@@ -116,7 +116,7 @@ class SynthesisPresenter:
     def _start(self, seed: int) -> None:
         self._outcome, self._log, self._logOpened = "", "", False
         try:
-            if not self._settings.python:
+            if self._settings.usesOwnPython:
                 self._ensurePackages()
             # An edit takes the seed of the CT that it changes (None), so that there is no seam.
             self._job = self._logic.startSynthesis(

@@ -120,6 +120,17 @@ def test_failed_connection_can_be_corrected_in_the_settings(an_ssh_server, a_req
     worker.close()
 
 
+def test_changed_machine_counts_from_the_next_job_on(an_ssh_server, a_request):
+    interpreter = an_ssh_server.interpreter()
+    worker = Worker(interpreter, fakeWorker())
+    worker.submit(a_request()).wait(20)
+    assert len(an_ssh_server.connections()) == 1
+    interpreter._settings.remoteHost = ""
+    worker.submit(a_request()).wait(20)
+    waitUntil(lambda: an_ssh_server.connections() == [])
+    worker.close()
+
+
 # ---- a connection
 
 

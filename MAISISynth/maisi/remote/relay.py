@@ -11,7 +11,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections import deque
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from maisi.remote.wire import EXIT, LINE, PIECE, PING, Piece, Wire, with_paths
 PING_SECONDS = 20.0
 SILENCE_SECONDS = 300.0  # after which the other side gives up; a laptop may sleep for a moment
 LAST_WORDS = 2.0  # seconds that the last lines of ssh may take
+KEPT_LOG = 4096  # bytes
 
 
 class Relay:
@@ -39,7 +39,7 @@ class Relay:
         self._open: dict[int, Synthesize] = {}  # jobs without an answer
         self._travelling: set[int] = set()  # those of them whose files are on the way
         self._connected = False
-        self._said: deque[str] = deque(maxlen=20)  # last lines of ssh and of the worker's log
+        self._log = b""  # the end of it
         self._lock = threading.RLock()  # of the jobs, and of stdout
 
     def run(self) -> None:
@@ -62,9 +62,8 @@ class Relay:
         self._stderr.start()
         threading.Thread(target=self._listen, daemon=True).start()
         if not self._connect():
-            code = self._ssh.wait()
-            self._stderr.join(LAST_WORDS)
-            self._give_up(ssh.explain(self._host, self._python, code, self._said))
+            said = self._said()
+            self._give_up(ssh.explain(self._host, self._python, self._ssh.returncode, said))
         self._connected = True
         for task in (self._send_requests, self._ping):
             threading.Thread(target=task, daemon=True).start()
@@ -156,9 +155,7 @@ class Relay:
                 self._take_line(content)
             elif kind == EXIT:
                 self._end_like(int(content))
-        self._ssh.wait()
-        self._stderr.join(LAST_WORDS)
-        reason = next((line.rstrip(".") for line in reversed(self._said) if line), "no reason was given")
+        reason = next((line.strip(" .") for line in reversed(self._said()) if line.strip()), "no reason was given")
         self._give_up(
             f"The connection to {self._host} broke off ({reason}): nothing of yours was changed; when the computer "
             "can be reached again, start the synthesis again."
@@ -222,11 +219,17 @@ class Relay:
             sys.stdout.buffer.flush()
 
     def _pass_log_on(self) -> None:
-        for line in self._ssh.stderr:
-            self._said.append(line.decode("utf-8", "replace").strip())
+        while piece := self._ssh.stderr.read1(1 << 16):  # not by lines: a progress bar does not end its line
+            self._log = (self._log + piece)[-KEPT_LOG:]
             with contextlib.suppress(OSError):
-                sys.stderr.buffer.write(line)
+                sys.stderr.buffer.write(piece)
                 sys.stderr.buffer.flush()
+
+    def _said(self) -> list[str]:
+        """The last lines of ssh and of the worker's log, once ssh has ended."""
+        self._ssh.wait()
+        self._stderr.join(LAST_WORDS)
+        return self._log.decode("utf-8", "replace").splitlines()
 
     # ---- endings
 
@@ -237,8 +240,7 @@ class Relay:
 
     def _end_like(self, code: int) -> None:
         """End with the worker's exit code, or by its signal, so that the application sees a local worker's end."""
-        self._ssh.wait()
-        self._stderr.join(LAST_WORDS)
+        self._said()  # so that the log is whole before the end
         if code < 0 and not WINDOWS:
             os.kill(os.getpid(), signal.Signals(-code))
         self._end(code % 256)
