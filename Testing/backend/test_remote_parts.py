@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maisi.protocol import Progress, Result, Synthesize
+from maisi.protocol import Cancel, Progress, Result, Synthesize, decode, encode
 from maisi.remote import bootstrap, ssh
 from maisi.remote.bundle import ROOT, archive, bundled_files, digest
 from maisi.remote.wire import FILES, LINE, PIECE, PIECE_BYTES, Piece, Wire, files_of, with_paths
@@ -109,11 +109,23 @@ def test_digest_tells_versions_apart(tmp_path, monkeypatch):
 def bootstrapped(home, content: bytes, claimed: int) -> subprocess.CompletedProcess:
     """What the first program does with an archive that is said to have ``claimed`` bytes."""
     source = f"exec({Path(bootstrap.__file__).read_text(encoding='utf-8')!a})\n".encode("ascii")
-    wanted = {"digest": "0" * 64, "arguments": ["-c", ""], "silence": 60}
+    wanted = {"digest": "0" * 64, "arguments": ["-c", "import sys; sys.stdin.read()"], "silence": 60}
     sent = source + json.dumps(wanted).encode("ascii") + f"\n{claimed}\n".encode("ascii") + content
     command = [sys.executable, *shlex.split(ssh.FIRST_PROGRAM)]
     environment = os.environ | {"HOME": str(home), "USERPROFILE": str(home)}
     return subprocess.run(command, input=sent, env=environment, capture_output=True, timeout=60)
+
+
+def test_cancel_that_overtook_its_request_is_answered(tmp_path):
+    """On a slow line the word Cancel passes the last words of a request, but the answer is one."""
+    content, frames = archive(bundled_files()), io.BytesIO()
+    wire = Wire(frames, frames)
+    for message in (Cancel(4), request()):
+        wire.send(LINE, encode(message).encode("ascii"))
+    run = bootstrapped(tmp_path, content + frames.getvalue(), claimed=len(content))
+    _, answers = run.stdout.split(b"ready \n")
+    told = [decode(line.decode("ascii")) for kind, line in Wire(io.BytesIO(answers), frames).frames() if kind == LINE]
+    assert [(answer.job, answer.error) for answer in told] == [(4, "cancelled")]
 
 
 def test_connection_that_breaks_while_files_are_sent_leaves_no_half_of_them(tmp_path):
@@ -128,6 +140,15 @@ def test_files_that_cannot_be_kept_there_are_told(tmp_path):
     run = bootstrapped(tmp_path, b"", claimed=0)
     assert b"refuse MAISI's files could not be written to " in run.stdout
     assert b"make room for them" in run.stdout
+
+
+def test_missing_room_for_temporary_files_is_told(tmp_path, monkeypatch):
+    content = archive(bundled_files())
+    full = "import tempfile\ndef full(**_):\n    raise OSError(28, 'No space left on device')\ntempfile.mkdtemp = full"
+    (tmp_path / "sitecustomize.py").write_text(full)  # a Python in which no temporary folder can be made
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    run = bootstrapped(tmp_path, content, claimed=len(content))
+    assert b"refuse the worker could not be started there (No space left on device): make room" in run.stdout
 
 
 def test_versions_that_nobody_used_for_long_are_removed(tmp_path):

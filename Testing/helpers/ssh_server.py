@@ -14,6 +14,7 @@ from pathlib import Path
 
 import psutil
 
+from helpers import slow_line
 from helpers.processes import waitUntil
 from MAISILib.Interpreter import Interpreter
 from MAISILib.Settings import Settings
@@ -45,6 +46,12 @@ Host loopback
     Port {port}
     IdentityFile {folder}/key
     UserKnownHostsFile {folder}/known_hosts
+Host slow-line
+    Port {port}
+    IdentityFile {folder}/key
+    HostKeyAlias [127.0.0.1]:{port}
+    UserKnownHostsFile {folder}/known_hosts
+    ProxyCommand {python} {slow_line} {port}
 Host stranger
     Port {port}
     IdentityFile {folder}/key
@@ -118,7 +125,8 @@ def sshServer(folder: Path) -> Iterator[SshServer]:
     other = (folder / "other_host_key.pub").read_text(encoding="utf-8")
     (folder / "other_hosts").write_text(f"impostor {other}", encoding="utf-8")
     (folder / "sshd_config").write_text(SERVER_CONFIGURATION.format(folder=folder, **ports), encoding="utf-8")
-    client = CLIENT_CONFIGURATION.format(folder=folder, user=getpass.getuser(), **ports)
+    programs = {"python": sys.executable, "slow_line": slow_line.__file__}
+    client = CLIENT_CONFIGURATION.format(folder=folder, user=getpass.getuser(), **ports, **programs)
     (folder / "ssh_config").write_text(client, encoding="utf-8")
     ssh = folder / "bin" / "ssh"
     ssh.write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} -F {folder}/ssh_config "$@"\n', encoding="utf-8")

@@ -25,7 +25,7 @@ from MAISILib.ChildProcess import ChildProcess
 from MAISILib.Job import JobCancelled, JobError
 from MAISILib.Worker import Worker
 
-MANY = (256, 256, 400)  # random ids, which do not compress: some seconds on their way
+MANY = (256, 256, 256)  # random ids, which do not compress: some seconds on a slow line
 
 
 @pytest.fixture
@@ -163,25 +163,35 @@ def test_files_of_a_job_vanish_there_with_the_job(a_worker, an_ssh_server, a_req
 
 
 @pytest.mark.parametrize("direction", ["sent", "fetched"])
-def test_cancel_while_files_travel_is_quick_and_keeps_the_connection(a_worker, a_request, tmp_path, direction):
-    job = a_worker.submit(a_request(shape=MANY))
-    partial = tmp_path / "ct.npy.partial"
+def test_cancel_while_files_travel_is_quick_and_keeps_the_connection(an_ssh_server, a_request, tmp_path, direction):
+    worker = Worker(an_ssh_server.interpreter("slow-line"), fakeWorker())
+    assert worker.submit(a_request()).wait(20)
+    if direction == "sent":
+        job = worker.submit(a_request(shape=MANY))
+        arrivals = an_ssh_server.tmp, "*/*/labels.npy"
+    else:
+        request = a_request("noise")
+        np.save(request.labels, np.zeros(MANY, np.uint8))
+        job = worker.submit(request)
+        arrivals = tmp_path, "ct.npy.partial"
 
     def isUnderWay():
         job.poll()
-        return job.state == "running" if direction == "sent" else partial.exists()
+        return any(arrivals[0].glob(arrivals[1]))
 
     waitUntil(isUnderWay)
-    process = a_worker._process.pid
+    process = worker._process.pid
     start = time.monotonic()
     job.cancel()
     with pytest.raises(JobCancelled):
         job.wait(20)
-    assert time.monotonic() - start < 2
-    again = a_worker.submit(a_request())
-    assert np.load(again.wait(20).output).shape == (2, 3, 4)
-    assert a_worker._process.pid == process
+    assert time.monotonic() - start < 0.5
+    assert np.load(worker.submit(a_request()).wait(20).output).shape == (2, 3, 4)
+    assert worker._process.pid == process
     assert sorted(path.name for path in tmp_path.iterdir()) == ["ct.npy", "labels.npy"]
+    [folder] = an_ssh_server.leftovers()
+    waitUntil(lambda: list(folder.iterdir()) == [])
+    worker.close()
 
 
 def test_result_that_cannot_be_kept_here_is_told(a_worker, a_request):

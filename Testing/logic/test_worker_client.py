@@ -162,6 +162,13 @@ def test_input_error_is_passed_on_word_for_word(a_worker, a_request):
     assert (job.errorKind, job.error) == ("input", "The label map is empty; draw something.")
 
 
+def test_lost_connection_ends_the_process_and_the_next_job_gets_another(a_worker, a_request):
+    lost = a_worker.submit(asking(a_request, "disconnected"))
+    waiting = a_worker.submit(a_request)
+    assert waiting.wait(20)
+    assert (lost.errorKind, lost.error) == ("connection", "The connection to gpu1 broke off: start again.")
+
+
 def test_request_that_the_worker_cannot_read_fails(a_worker, a_request):
     with pytest.raises(JobError, match="could not be read"):
         a_worker.submit(asking(a_request, "misunderstood")).wait(20)

@@ -79,6 +79,18 @@ def check_packages(folder):
         raise Refusal(f"Python packages are missing there: run there {install}, or name another Python in the settings")
 
 
+def start_server(folder, wanted):
+    """The server of ``maisi.remote``, whose worker has been started."""
+    sys.path.insert(0, str(folder))
+    from maisi.remote.server import Server
+
+    try:
+        return Server(sys.stdin.buffer, sys.stdout.buffer, wanted["arguments"], wanted["silence"])
+    except OSError as error:
+        reason = error.strerror or error
+        raise Refusal(f"the worker could not be started there ({reason}): make room for temporary files") from error
+
+
 def main():
     wanted = json.loads(sys.stdin.buffer.readline().decode("utf-8"))
     try:
@@ -90,14 +102,12 @@ def main():
             )
         folder = place(wanted)
         check_packages(folder)
+        server = start_server(folder, wanted)
     except Refusal as refusal:
         answer("refuse", refusal)
         return
-    sys.path.insert(0, str(folder))
-    from maisi.remote.server import Server
-
     answer("ready")
-    Server(sys.stdin.buffer, sys.stdout.buffer, wanted["arguments"], wanted["silence"]).serve()
+    server.serve()
 
 
 if __name__ == "__main__":

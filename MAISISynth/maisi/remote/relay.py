@@ -114,11 +114,11 @@ class Relay:
                 continue
             if isinstance(message, Quit):
                 break
+            if isinstance(message, Cancel) and message.job in self._travelling:
+                self._answer(Failure(message.job, "cancelled", "Cancelled."))
             if self._connected:  # nobody is asked anything before the worker's hello
                 with contextlib.suppress(ConnectionError):  # _receive tells
                     self._wire.send(LINE, line)
-            if isinstance(message, Cancel) and message.job in self._travelling:
-                self._answer(Failure(message.job, "cancelled", "Cancelled."))
         self._end(0)
 
     def _send_requests(self) -> None:
@@ -226,7 +226,10 @@ class Relay:
                 sys.stderr.buffer.flush()
 
     def _said(self) -> list[str]:
-        """The last lines of ssh and of the worker's log, once ssh has ended."""
+        """The last lines of ssh and of the worker's log. Ends ssh, which some process there may keep from ending."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._ssh.wait(LAST_WORDS)
+        self._ssh.kill()
         self._ssh.wait()
         self._stderr.join(LAST_WORDS)
         return self._log.decode("utf-8", "replace").splitlines()

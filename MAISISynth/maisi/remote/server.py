@@ -93,6 +93,7 @@ class Server:
 
     def _take_request(self, request: Synthesize) -> None:
         if request.job in self._dropped:
+            self._send(Failure(request.job, "cancelled", "Cancelled before it began."))
             return
         try:
             folder = self._folder_of(request.job)
