@@ -153,6 +153,16 @@ def test_worker_there_uses_the_files_that_were_sent(an_ssh_server):
     assert lines[0][1].startswith(str(an_ssh_server.home / ".maisi" / "remote"))
 
 
+def test_files_of_maisi_are_sent_once(an_ssh_server, a_request, tmp_path):
+    interpreter = an_ssh_server.interpreter(python=f"HOME={tmp_path / 'home'} {sys.executable}")
+    for isFirst in (True, False):
+        worker = Worker(interpreter, fakeWorker())
+        job = worker.submit(a_request())
+        job.wait(20)
+        assert any(re.match(r"Sending MAISI's files to loopback \(\d+ MB, once\)", line) for line in job.log) is isFirst
+        worker.close()
+
+
 def test_files_of_a_job_vanish_there_with_the_job(a_worker, an_ssh_server, a_request):
     a_worker.submit(a_request()).wait(20)
     [folder] = an_ssh_server.leftovers()

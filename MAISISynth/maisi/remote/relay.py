@@ -88,6 +88,8 @@ class Relay:
                 if word == "refuse":
                     self._give_up(f"{self._host}: {sentence}.")
                 content = archive(files)
+                size = f"{len(content) / 1e6:.0f} MB"
+                print(f"Sending MAISI's files to {self._host} ({size}, once)", file=sys.stderr, flush=True)
                 self._write(f"{len(content)}\n".encode("ascii") + content)
         except OSError:  # ssh ended
             pass
