@@ -138,7 +138,7 @@ class SynthesisPresenter:
         self._outcome, self._log, self._logOpened, self._again, self._rescued = "", "", False, False, None
         self._of = self._inputs.choices
         try:
-            if not self._settings.python:
+            if self._settings.usesOwnPython:
                 self._ensurePackages()
             self._job = self._logic.startSynthesis(
                 self._of.segmentation, device=self._settings.device, **self._of.options()

@@ -94,6 +94,12 @@ def test_protocol_is_standard_library_only():
     assert imports(BACKEND / "protocol.py") <= set(sys.stdlib_module_names)
 
 
+@pytest.mark.parametrize("path", sources(BACKEND / "remote"), ids=name)
+def test_both_ends_of_a_connection_are_standard_library_only(path):
+    """Neither the application's Python nor a bare one there needs more to say what is wrong."""
+    assert imports(path) <= {*sys.stdlib_module_names, "maisi"}
+
+
 def test_what_the_application_imports_of_the_backend_needs_only_what_slicer_has():
     """Slicer's Python brings numpy and scipy; the rest is for the child process."""
     pytest.importorskip("slicer", reason="slicer-core is not installed: run `make setup`")
