@@ -12,10 +12,11 @@ from slicer.ScriptedLoadableModule import (
 )
 
 from MAISISynthLib.SynthesisLogic import MAISISynthLogic
+from MAISISynthLib.TumorEffectRegistration import registerTumorEffect
 
 __all__ = ["MAISISynth", "MAISISynthLogic", "MAISISynthTest", "MAISISynthWidget"]
 
-OUR_PACKAGES = ("maisi", "MAISILib", "MAISISynthLib")
+OUR_PACKAGES = ("maisi", "MAISILib", "MAISISynthLib", "SegmentEditorTumorLib")
 
 
 class MAISISynth(ScriptedLoadableModule):
@@ -35,6 +36,7 @@ class MAISISynth(ScriptedLoadableModule):
         self.parent.acknowledgementText = _(
             "The method is MAISI-v2 (NVIDIA, MONAI): a latent rectified-flow model with a ControlNet for label maps."
         )
+        slicer.app.connect("startupCompleted()", registerTumorEffect)
 
 
 class MAISISynthWidget(ScriptedLoadableModuleWidget):
@@ -42,12 +44,21 @@ class MAISISynthWidget(ScriptedLoadableModuleWidget):
 
     def setup(self):
         ScriptedLoadableModuleWidget.setup(self)
-        from MAISISynthLib.SynthesisPanel import SynthesisPanel
+        from MAISISynthLib.MAISISynthPanel import MAISISynthPanel
+        from MAISISynthLib.ParameterNode import synthesisParameters
 
         widget = slicer.util.loadUI(self.resourcePath("UI/MAISISynth.ui"))
         self.layout.addWidget(widget)
         widget.setMRMLScene(slicer.mrmlScene)
-        self.panel = SynthesisPanel(slicer.util.childWidgetVariables(widget), MAISISynthLogic())
+        self.panel = MAISISynthPanel(slicer.util.childWidgetVariables(widget), MAISISynthLogic(), synthesisParameters)
+        if self.parent.isEntered:  # a reload does not call enter()
+            self.enter()
+
+    def enter(self):
+        self.panel.enter()
+
+    def exit(self):
+        self.panel.exit()
 
     def cleanup(self):
         self.panel.cleanup()

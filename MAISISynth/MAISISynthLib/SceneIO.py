@@ -36,13 +36,13 @@ def readLabels(segmentationNode: slicer.vtkMRMLSegmentationNode, ids: Mapping[st
     """
     grid = segmentationGrid(segmentationNode)
     segmentation = _withLabelmaps(segmentationNode)
-    reference = _emptyImage(grid)
+    reference = emptyImage(grid)
     layers, layerOfSegment = [], {}
     for index in range(segmentation.GetNumberOfLayers(BINARY_LABELMAP)):
         segmentIds = set(segmentation.GetSegmentIDsForLayer(index, BINARY_LABELMAP)) & set(ids)
         if segmentIds:
             layerOfSegment |= dict.fromkeys(segmentIds, len(layers))
-            layers.append(_resampled(segmentation.GetLayerDataObject(index, BINARY_LABELMAP), reference))
+            layers.append(resampled(segmentation.GetLayerDataObject(index, BINARY_LABELMAP), reference))
     claims = [
         (layerOfSegment[segmentId], segmentation.GetSegment(segmentId).GetLabelValue(), ids[segmentId])
         for segmentId in segmentation.GetSegmentIDs()
@@ -93,20 +93,21 @@ def reachesOutside(segmentationNode: slicer.vtkMRMLSegmentationNode) -> bool:
     return False
 
 
-def _emptyImage(grid: Grid) -> slicer.vtkOrientedImageData:
+def emptyImage(grid: Grid) -> slicer.vtkOrientedImageData:
+    """An image on the grid, before its parent transform, without voxels yet."""
     image = slicer.vtkOrientedImageData()
     image.SetImageToWorldMatrix(slicer.util.vtkMatrixFromArray(grid.localAffine))
     image.SetExtent(0, grid.shape[0] - 1, 0, grid.shape[1] - 1, 0, grid.shape[2] - 1)
     return image
 
 
-def _resampled(layer: slicer.vtkOrientedImageData, reference: slicer.vtkOrientedImageData) -> np.ndarray:
+def resampled(layer: slicer.vtkOrientedImageData, reference: slicer.vtkOrientedImageData) -> np.ndarray:
     """``[I, J, K]`` label values of a layer on the reference grid (nearest neighbor; 0 where the layer ends)."""
-    resampled = slicer.vtkOrientedImageData()
+    result = slicer.vtkOrientedImageData()
     resample = slicer.vtkOrientedImageDataResample.ResampleOrientedImageToReferenceOrientedImage
-    if layer.IsEmpty() or not resample(layer, reference, resampled, False, False):
+    if layer.IsEmpty() or not resample(layer, reference, result, False, False):
         return np.zeros(reference.GetDimensions(), np.uint8)
-    return imageArray(resampled)
+    return imageArray(result)
 
 
 def imageArray(image: vtk.vtkImageData) -> np.ndarray:
@@ -155,6 +156,13 @@ def readImage(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> ImageVolume:
     return ImageVolume(hu.transpose(2, 1, 0), grid.worldAffine)
 
 
+def readValues(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> ImageVolume:
+    """A copy of the volume's values as float32, whatever they are. Raises InputError: as ``volumeGrid``."""
+    grid = volumeGrid(volumeNode)
+    array = slicer.util.arrayFromVolume(volumeNode).astype(np.float32)
+    return ImageVolume(array.transpose(2, 1, 0), grid.worldAffine)
+
+
 def readLabelmap(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> LabelVolume:
     """The label map that a synthetic volume was made from. Raises InputError: there is none."""
     labelNode = volumeNode.GetNodeReference(LABELS_REFERENCE)
@@ -193,8 +201,8 @@ def addSynthetic(
     """
     name = scene.GenerateUniqueName(name)
     marks = {SYNTHETIC: "1", **attributes}
-    volume = _addVolume(scene, "vtkMRMLScalarVolumeNode", image.array, grid, name, marks)
-    labelmap = _addVolume(scene, "vtkMRMLLabelMapVolumeNode", labels.array, grid, f"{name} labels")
+    volume = addVolume(scene, "vtkMRMLScalarVolumeNode", image.array, grid, name, marks)
+    labelmap = addVolume(scene, "vtkMRMLLabelMapVolumeNode", labels.array, grid, f"{name} labels")
     labelmap.GetDisplayNode().SetAndObserveColorNodeID(labelColors(scene).GetID())
     display = volume.GetDisplayNode()
     display.AutoWindowLevelOff()
@@ -210,7 +218,7 @@ def addSynthetic(
 def addSegmentation(scene: slicer.vtkMRMLScene, labels: LabelVolume, name: str) -> slicer.vtkMRMLSegmentationNode:
     """Add a label map as a segmentation with one segment per label, fully described."""
     grid = Grid(labels.shape, labels.affine, labels.affine)
-    labelmap = _addVolume(scene, "vtkMRMLLabelMapVolumeNode", labels.array, grid, name)
+    labelmap = addVolume(scene, "vtkMRMLLabelMapVolumeNode", labels.array, grid, name)
     labelmap.GetDisplayNode().SetAndObserveColorNodeID(labelColors(scene).GetID())
     node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
     node.SetReferenceImageGeometryParameterFromVolumeNode(labelmap)
@@ -224,7 +232,7 @@ def addSegmentation(scene: slicer.vtkMRMLScene, labels: LabelVolume, name: str) 
     return node
 
 
-def _addVolume(
+def addVolume(
     scene: slicer.vtkMRMLScene,
     className: str,
     array: np.ndarray,
@@ -244,6 +252,11 @@ def _addVolume(
     scene.AddNode(node)
     node.CreateDefaultDisplayNodes()
     return node
+
+
+def setValues(volumeNode: slicer.vtkMRMLScalarVolumeNode, image: ImageVolume) -> None:
+    """Replace the values of a volume that is on the grid of ``image``."""
+    slicer.util.updateVolumeFromArray(volumeNode, image.array.transpose(2, 1, 0))
 
 
 def _place(hierarchy: slicer.vtkMRMLSubjectHierarchyNode, node: slicer.vtkMRMLNode, parent: int) -> int:

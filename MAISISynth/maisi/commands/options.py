@@ -21,6 +21,7 @@ _HELP = {
     "precision": f"of the networks: {', '.join(PRECISIONS)} (default auto)",
     "compiled": "let torch.compile make faster kernels; pays on CUDA with many images",
     "retries": "how often to try the next seed when the quality check fails (default 0)",
+    "method": "of an edit: local (its surroundings only) or full (default local)",
     "device": "auto, cpu, cuda, cuda:1, mps (default auto)",
 }
 
