@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from maisi.protocol import Hello, ProtocolError, VersionError, decode
+from maisi.protocol import Failure, Hello, ProtocolError, VersionError, decode
 from MAISILib.ChildProcess import ChildProcess, describeExit
 from MAISILib.ErrorAdvice import advise
 from MAISILib.Interpreter import Interpreter, InterpreterError
@@ -31,7 +31,7 @@ class EnvironmentCheck:
         self._deadline = time.monotonic() + timeout
         self._process: ChildProcess | None = None
         try:
-            self._process = ChildProcess(interpreter.command(*arguments), interpreter.environment())
+            self._process = ChildProcess(interpreter.workerCommand(*arguments), interpreter.environment())
         except (OSError, InterpreterError) as error:
             self.error = _("The chosen Python could not be started: {reason}").format(reason=error)
 
@@ -74,7 +74,10 @@ class EnvironmentCheck:
             except ProtocolError:
                 self._lines.append(line)
             else:
-                self.hello = message if isinstance(message, Hello) else self.hello
+                if isinstance(message, Hello):
+                    self.hello = message
+                elif isinstance(message, Failure):  # no connection to the remote machine
+                    self.error = message.message
 
     def _fail(self, sentence: str) -> None:
         tail = self._lines[-LINES_SHOWN:]

@@ -107,7 +107,7 @@ class EnvironmentPresenter:
 
     def check(self) -> None:
         """Tell which packages are missing, or else whether MAISI starts, and on which devices."""
-        missing = [] if self._settings.python else Dependencies.missing()
+        missing = Dependencies.missing() if self._settings.usesOwnPython else []
         if missing:
             text = _('These Python packages are missing: {names}. Press "Install packages".')
             self._say(text.format(names=", ".join(map(str, missing))))

@@ -22,6 +22,7 @@ from helpers.fake_worker import fakeWorker
 from helpers.processes import hasEnded, waitUntil
 from maisi.protocol import Synthesize
 from MAISILib.ChildProcess import ChildProcess
+from MAISILib.EnvironmentCheck import EnvironmentCheck
 from MAISILib.Job import JobCancelled, JobError
 from MAISILib.Worker import Worker
 
@@ -118,6 +119,14 @@ def test_failed_connection_can_be_corrected_in_the_settings(an_ssh_server, a_req
     interpreter._settings.remoteHost = "loopback"
     assert worker.submit(a_request()).wait(20)
     worker.close()
+
+
+def test_environment_check_looks_at_the_machine_that_computes(an_ssh_server):
+    for host, error in (("loopback", ""), ("switched-off", "No connection: switched-off does not answer")):
+        check = EnvironmentCheck(an_ssh_server.interpreter(host), fakeWorker())
+        waitUntil(check.poll)
+        assert (check.hello is None) is bool(error)
+        assert check.error.startswith(error)
 
 
 def test_changed_machine_counts_from_the_next_job_on(an_ssh_server, a_request):
