@@ -33,7 +33,7 @@ APPLICATION = textwrap.dedent("""
     worker = Worker(Interpreter(settings), pretend_worker.COMMAND)
     job = worker.submit(Synthesize(0, folder + "/labels.npy", [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1],
                                    folder + "/ct.npy", {"model": "grandchild"}))
-    while not re.search("grandchild", " ".join(job.log)):
+    while not job.done and not re.search("grandchild", " ".join(job.log)):
         job.poll()
         time.sleep(0.01)
     print(worker._process.pid, *job.log, flush=True)
