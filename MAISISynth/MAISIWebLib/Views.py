@@ -1,0 +1,118 @@
+"""The views of the workbench: which there are, where they look, and how segments are drawn in them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import slicer
+import vtk
+from trame_slicer.core import LayoutManager, SlicerApp
+from trame_slicer.views import Layout, LayoutDirection, ViewLayoutDefinition
+
+from maisi.labels import BODY, LESIONS
+from MAISILib.Translate import _
+from MAISISynthLib.LabelMapping import mapSegments
+from MAISISynthLib.NodeGrid import segmentationGrid
+
+SLICES, ALL, AXIAL = "slices", "all", "axial"
+ORGAN_OPACITY, SURFACE_OPACITY = 0.55, 0.25
+EMPTY_HU = -1000
+
+
+def registerLayouts(manager: LayoutManager) -> None:
+    """Make the views and their three arrangements: three slices, slices with 3D, axial only."""
+    axial = ViewLayoutDefinition.slice_view("Axial", color="#ff7676")
+    coronal = ViewLayoutDefinition.slice_view("Coronal", color="#7ddc84")
+    sagittal = ViewLayoutDefinition.slice_view("Sagittal", color="#ffd866")
+    threeD = ViewLayoutDefinition.threed_view(name="ThreeD", background_color=("#0b0e12", "#1b222b"))
+    across, down = LayoutDirection.Horizontal, LayoutDirection.Vertical
+    manager.register_layout_dict(
+        {
+            SLICES: Layout(across, [axial, Layout(down, [coronal, sagittal])], ["3", "2"]),
+            ALL: Layout(across, [Layout(down, [axial, coronal]), Layout(down, [sagittal, threeD])]),
+            AXIAL: Layout(across, [axial]),
+        }
+    )
+    manager.set_layout(SLICES)
+
+
+class Views:
+    """What all views do together."""
+
+    def __init__(self, app: SlicerApp) -> None:
+        self._app = app
+
+    @property
+    def slices(self) -> list:
+        """The slice views."""
+        return self._app.view_manager.get_slice_views()
+
+    def showVolumes(
+        self, background: slicer.vtkMRMLScalarVolumeNode, foreground: slicer.vtkMRMLScalarVolumeNode | None = None
+    ) -> None:
+        """Put one CT into the slice views, and perhaps another over it."""
+        for view in self.slices:
+            view.set_background_volume_id(background.GetID())
+            view.set_foreground_volume_id(foreground.GetID() if foreground else None)
+
+    def fade(self, opacity: float) -> None:
+        """How much of the foreground is seen, 0-1."""
+        for view in self.slices:
+            view.set_foreground_opacity(opacity)
+
+    def goThrough(self, position: np.ndarray) -> None:
+        """Scroll the slices to RAS mm."""
+        for view in self.slices:
+            view.get_view_node().JumpSliceByOffsetting(*map(float, position))
+
+    def goThroughSegment(self, segmentId: str) -> None:
+        """Scroll the slices to the middle of a segment of the segmentation that is edited."""
+        node = self._app.segmentation_editor.active_segmentation_node
+        center = node.GetSegmentCenterRAS(segmentId) if segmentId else None
+        if center is not None:
+            self.goThrough(center)
+
+    def fitOnceSized(self, then: Callable[[], None]) -> None:
+        """Show the whole CT in each slice view as soon as the browser tells its size, and then call ``then``."""
+        for view in self.slices:
+            tags = []
+
+            def fit(*_event, view=view, tags=tags) -> None:
+                view.interactor().RemoveObserver(tags.pop())
+                view.reset_view()
+                then()
+
+            tags.append(view.interactor().AddObserver(vtk.vtkCommand.WindowResizeEvent, fit))
+
+
+def emptyCt(
+    scene: slicer.vtkMRMLScene, segmentationNode: slicer.vtkMRMLSegmentationNode
+) -> slicer.vtkMRMLScalarVolumeNode:
+    """Air on the grid of the segmentation, to draw on before there is a CT; it is not saved."""
+    grid = segmentationGrid(segmentationNode)
+    node = slicer.vtkMRMLScalarVolumeNode()
+    node.SetName(_("No CT yet"))
+    node.SetSaveWithScene(False)
+    node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(grid.localAffine))
+    slicer.util.updateVolumeFromArray(node, np.full(grid.shape[::-1], EMPTY_HU, np.int16))
+    node.SetAndObserveTransformNodeID(grid.transformId)
+    scene.AddNode(node)
+    node.CreateDefaultDisplayNodes()
+    display = node.GetDisplayNode()
+    display.SetSaveWithScene(False)
+    display.AutoWindowLevelOff()
+    display.SetWindowLevel(400, 40)
+    return node
+
+
+def styleSegments(segmentationNode: slicer.vtkMRMLSegmentationNode) -> None:
+    """Lesions stand out, organs recede, the body's outline is hidden."""
+    display = segmentationNode.GetDisplayNode()
+    for segmentId, label in mapSegments(segmentationNode).ids.items():
+        isLesion = label in LESIONS
+        display.SetSegmentOpacity2DOutline(segmentId, 1.0 if isLesion else ORGAN_OPACITY)
+        display.SetSegmentOpacity3D(segmentId, 1.0 if isLesion else SURFACE_OPACITY)
+        if label == BODY:
+            display.SetSegmentVisibility(segmentId, False)
+
