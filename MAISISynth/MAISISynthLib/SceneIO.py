@@ -189,21 +189,16 @@ def addSynthetic(
     name = scene.GenerateUniqueName(name)
     marks = {SYNTHETIC: "1", **attributes}
     volume = _addVolume(scene, "vtkMRMLScalarVolumeNode", image.array, grid, name, marks)
-    labelmap = _addLabelmap(scene, volume, labels, grid)
+    labelmap = _addVolume(scene, "vtkMRMLLabelMapVolumeNode", labels.array, grid, f"{name} labels")
+    labelmap.GetDisplayNode().SetAndObserveColorNodeID(labelColors(scene).GetID())
+    display = volume.GetDisplayNode()
+    display.AutoWindowLevelOff()
+    display.SetWindowLevel(WINDOW, LEVEL)
+    volume.SetNodeReferenceID(LABELS_REFERENCE, labelmap.GetID())
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
     neighbor = hierarchy.GetItemByDataNode(besides) if besides is not None else 0
     parent = hierarchy.GetItemParent(neighbor) if neighbor else hierarchy.GetSceneItemID()
     _place(hierarchy, labelmap, _place(hierarchy, volume, parent))
-    return volume
-
-
-def addImage(
-    scene: slicer.vtkMRMLScene, image: ImageVolume, name: str, labels: LabelVolume
-) -> slicer.vtkMRMLScalarVolumeNode:
-    """Add a CT that was not made here, and under it the label map that is true of it, which a local edit needs."""
-    grid = Grid(image.shape, image.affine, image.affine)
-    volume = _addVolume(scene, "vtkMRMLScalarVolumeNode", image.array, grid, name)
-    _addLabelmap(scene, volume, labels, grid)
     return volume
 
 
@@ -244,19 +239,6 @@ def _addVolume(
     scene.AddNode(node)
     node.CreateDefaultDisplayNodes()
     return node
-
-
-def _addLabelmap(
-    scene: slicer.vtkMRMLScene, volume: slicer.vtkMRMLScalarVolumeNode, labels: LabelVolume, grid: Grid
-) -> slicer.vtkMRMLLabelMapVolumeNode:
-    """Tie the label map that belongs to a CT to it, and show the CT in a window for soft tissue."""
-    labelmap = _addVolume(scene, "vtkMRMLLabelMapVolumeNode", labels.array, grid, f"{volume.GetName()} labels")
-    labelmap.GetDisplayNode().SetAndObserveColorNodeID(labelColors(scene).GetID())
-    volume.SetNodeReferenceID(LABELS_REFERENCE, labelmap.GetID())
-    display = volume.GetDisplayNode()
-    display.AutoWindowLevelOff()
-    display.SetWindowLevel(WINDOW, LEVEL)
-    return labelmap
 
 
 def _place(hierarchy: slicer.vtkMRMLSubjectHierarchyNode, node: slicer.vtkMRMLNode, parent: int) -> int:

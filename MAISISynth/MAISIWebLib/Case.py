@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +11,14 @@ import slicer
 
 from maisi.errors import InputError
 from maisi.files import ITK, NIFTI, read_image, read_labels
+from maisi.volume import ImageVolume, LabelVolume
 from MAISILib.Translate import _
 from MAISISynthLib.Demo import anatomyScene
 from MAISISynthLib.InputCheck import checkInput
+from MAISISynthLib.LabelColors import labelColors
 from MAISISynthLib.LabelMapping import mapSegments
-from MAISISynthLib.NodeGrid import segmentationGrid, volumeGrid
-from MAISISynthLib.SceneIO import SYNTHETIC, addImage, addSegmentation, readLabels
+from MAISISynthLib.NodeGrid import Grid, segmentationGrid, volumeGrid
+from MAISISynthLib.SceneIO import LABELS_REFERENCE, SYNTHETIC, addSegmentation, addVolume, readLabels
 from MAISISynthLib.VoxelOrder import inOrderOf
 
 SCENE = ".mrb"
@@ -56,9 +58,8 @@ def openCase(scene: slicer.vtkMRMLScene, paths: Sequence[str | Path] = (), sourc
         return _checked(_openScene(scene, files[0]))
     if len(files) > 2:
         raise InputError(_("Give one label map or segmentation, and at most one CT."))
-    segmentationNode = _openLabels(scene, files[0], source)
-    ctNodes = tuple(_openImage(scene, path, segmentationNode) for path in files[1:])
-    return _checked(Case(name, segmentationNode, ctNodes))
+    case = _checked(Case(name, _openLabels(scene, files[0], source)))
+    return replace(case, ctNodes=tuple(_openImage(scene, path, case.segmentationNode) for path in files[1:]))
 
 
 def filesOfFolder(folder: Path) -> list[Path]:
@@ -112,7 +113,19 @@ def _openImage(
     if not image.same_grid(labels):
         text = _("{path} is on another grid than the label map: resample one onto the other first.")
         raise InputError(text.format(path=path))
-    return addImage(scene, image, path.name.partition(".")[0], labels)
+    return addCt(scene, image, labels, path.name.partition(".")[0])
+
+
+def addCt(
+    scene: slicer.vtkMRMLScene, image: ImageVolume, labels: LabelVolume, name: str
+) -> slicer.vtkMRMLScalarVolumeNode:
+    """Add a CT that was not made here, and the label map that is true of it, with which an edit is compared."""
+    grid = Grid(image.shape, image.affine, image.affine)
+    volume = addVolume(scene, "vtkMRMLScalarVolumeNode", image.array, grid, name)
+    labelmap = addVolume(scene, "vtkMRMLLabelMapVolumeNode", labels.array, grid, f"{name} labels")
+    labelmap.GetDisplayNode().SetAndObserveColorNodeID(labelColors(scene).GetID())
+    volume.SetNodeReferenceID(LABELS_REFERENCE, labelmap.GetID())
+    return volume
 
 
 def _openScene(scene: slicer.vtkMRMLScene, path: Path) -> Case:

@@ -14,6 +14,7 @@ from maisi.labels import BODY, LESIONS
 from MAISILib.Translate import _
 from MAISISynthLib.LabelMapping import mapSegments
 from MAISISynthLib.NodeGrid import segmentationGrid
+from MAISISynthLib.SceneIO import addVolume
 
 SLICES, ALL, AXIAL = "slices", "all", "axial"
 ORGAN_OPACITY, SURFACE_OPACITY = 0.55, 0.25
@@ -91,18 +92,10 @@ def emptyCt(
 ) -> slicer.vtkMRMLScalarVolumeNode:
     """Air on the grid of the segmentation, to draw on before there is a CT; it is not saved."""
     grid = segmentationGrid(segmentationNode)
-    node = slicer.vtkMRMLScalarVolumeNode()
-    node.SetName(_("No CT yet"))
-    node.SetSaveWithScene(False)
-    node.SetIJKToRASMatrix(slicer.util.vtkMatrixFromArray(grid.localAffine))
-    slicer.util.updateVolumeFromArray(node, np.full(grid.shape[::-1], EMPTY_HU, np.int16))
-    node.SetAndObserveTransformNodeID(grid.transformId)
-    scene.AddNode(node)
-    node.CreateDefaultDisplayNodes()
-    display = node.GetDisplayNode()
-    display.SetSaveWithScene(False)
-    display.AutoWindowLevelOff()
-    display.SetWindowLevel(400, 40)
+    node = addVolume(scene, "vtkMRMLScalarVolumeNode", np.full(grid.shape, EMPTY_HU, np.int16), grid, _("No CT yet"))
+    node.GetDisplayNode().AutoWindowLevelOff()
+    for unsaved in (node, node.GetDisplayNode()):
+        unsaved.SetSaveWithScene(False)
     return node
 
 
