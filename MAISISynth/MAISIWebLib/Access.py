@@ -27,8 +27,9 @@ class Access:
 
     def protect(self, application: web.Application) -> None:
         """Put the guard before everything that ``application`` serves; call before it starts."""
-        application.middlewares.append(web.middleware(self._guard))
+        application.middlewares.append(self._guard)
 
+    @web.middleware
     async def _guard(self, request: web.Request, handler) -> web.StreamResponse:
         if self._holds(request.query.get("token")) and request.path in PAGES:
             return self._enter()

@@ -6,6 +6,7 @@ from trame.widgets import html
 from trame.widgets.vuetify3 import VBtn, VBtnToggle, VSelect, VSlider, VTooltip
 
 from MAISILib.Translate import _
+from MAISIWebLib.Buttons import iconButton
 from MAISIWebLib.CompareTool import WINDOWS, CompareTool
 
 NAMES = {"soft": _("Soft"), "liver": _("Liver"), "lung": _("Lung"), "bone": _("Bone")}
@@ -33,15 +34,7 @@ def compareCard(tool: CompareTool) -> None:
                     id="fade",
                 )
                 html.Div(_("After"), classes="caption ml-3")
-                with VBtn(
-                    icon="mdi-swap-horizontal",
-                    variant="text",
-                    size="small",
-                    click=tool.flicker,
-                    classes="ml-1",
-                    id="flicker",
-                ):
-                    VTooltip(_("Switch between before and after"), activator="parent", location="bottom")
+                iconButton("mdi-swap-horizontal", _("Switch between the two"), click=tool.flicker, id="flicker")
         with VBtnToggle(
             v_model=(name.window,), mandatory=True, density="compact", variant="tonal", divided=True, classes="mt-2 w-100"
         ):

@@ -22,13 +22,13 @@ from trame.widgets.vuetify3 import (
     VSelect,
     VTab,
     VTabs,
-    VTooltip,
 )
 from trame_server import Server
 from trame_slicer.app.ui.segmentation import SegmentEditorUI
 from trame_slicer.core import LayoutManager
 
 from MAISILib.Translate import _
+from MAISIWebLib.Buttons import iconButton
 from MAISIWebLib.CompareCard import compareCard
 from MAISIWebLib.SegmentTool import LESION_ITEMS
 from MAISIWebLib.SynthesisCard import synthesisCard
@@ -86,8 +86,9 @@ class Page:
         html.Div(classes="flex-grow-1")
         VChip(_("Not for clinical use"), size="small", color="warning", variant="tonal", classes="mr-4")
         undo = self._workbench.segments.editorState.name
-        self._iconButton(_("Undo"), "mdi-undo", self._workbench.segments.undo, f"!{undo.can_undo}", id="undo")
-        self._iconButton(_("Redo"), "mdi-redo", self._workbench.segments.redo, f"!{undo.can_redo}", id="redo")
+        tool = self._workbench.segments
+        iconButton("mdi-undo", _("Undo"), click=tool.undo, disabled=(f"!{undo.can_undo}",), id="undo")
+        iconButton("mdi-redo", _("Redo"), click=tool.redo, disabled=(f"!{undo.can_redo}",), id="redo")
         with VBtnToggle(
             v_model=(self._name.layout,), mandatory=True, density="compact", variant="text", classes="mx-3"
         ):
@@ -96,21 +97,14 @@ class Page:
                 (ALL, "mdi-view-grid-outline", _("Slices and 3D")),
                 (AXIAL, "mdi-square-outline", _("Axial slice only")),
             ):
-                with VBtn(icon=icon, value=value, size="small", id=f"layout-{value}"):
-                    VTooltip(text, activator="parent", location="bottom")
-        self._outlineButton()
-        self._downloads()
-
-    def _outlineButton(self) -> None:
-        filled = self._name.filled
-        with VBtn(
-            icon=(f"{filled} ? 'mdi-circle-half-full' : 'mdi-circle-outline'",),
-            variant="text",
-            size="small",
-            click=f"{filled} = !{filled}",
+                iconButton(icon, text, value=value, id=f"layout-{value}")
+        iconButton(
+            (f"{self._name.filled} ? 'mdi-circle-half-full' : 'mdi-circle-outline'",),
+            _("Segments as outlines or filled"),
+            click=f"{self._name.filled} = !{self._name.filled}",
             id="filled",
-        ):
-            VTooltip(_("Segments as outlines or filled"), activator="parent", location="bottom")
+        )
+        self._downloads()
 
     def _downloads(self) -> None:
         with VMenu(location="bottom end"):
@@ -134,7 +128,7 @@ class Page:
         return f"utils.download('{name}', trigger('{trigger}'), 'application/octet-stream')"
 
     def _tools(self) -> None:
-        with VTabs(v_model=(self._name.tab,), density="compact", grow=True, color="primary"):
+        with VTabs(v_model=(self._name.tab,), density="compact", grow=True, color="primary", style="flex:none"):
             VTab(_("Tumors"), value="tumors", id="tab-tumors")
             VTab(_("Segments"), value="segments", id="tab-segments")
         VDivider()
@@ -164,8 +158,3 @@ class Page:
                 VIcon("mdi-brush", start=True)
         with html.Div(style="flex:1;min-height:420px"):
             tool.connect(SegmentEditorUI())
-
-    @staticmethod
-    def _iconButton(text: str, icon: str, click, disabled: str, **options) -> None:
-        with VBtn(icon=icon, variant="text", size="small", click=click, disabled=(disabled,), **options):
-            VTooltip(text, activator="parent", location="bottom")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from trame.widgets import html
-from trame.widgets.vuetify3 import VAlert, VBtn, VIcon, VList, VListItem, VSlider, VTooltip
+from trame.widgets.vuetify3 import VAlert, VBtn, VIcon, VList, VListItem, VSlider
 
 from MAISILib.Translate import _
+from MAISIWebLib.Buttons import iconButton
 from MAISIWebLib.TumorTool import TumorTool
 
 STEP = 2.0  # mm
@@ -42,9 +43,12 @@ def tumorCard(tool: TumorTool) -> None:
             _rows(tool)
         html.Div(_("No tumor yet."), classes="caption mt-3", v_else=True)
         with html.Div(classes="d-flex mt-2", style="gap:6px", v_if=(name.selected,)):
-            _action(_("Shrink by 2 mm"), "mdi-minus", lambda: tool.grow(-STEP), id="shrink")
-            _action(_("Grow by 2 mm"), "mdi-plus", lambda: tool.grow(STEP), id="grow")
-            _action(_("Another shape"), "mdi-dice-multiple-outline", tool.reshape, id="reshape")
+            for id_, icon, text, act in (
+                ("shrink", "mdi-minus", _("Shrink by 2 mm"), lambda: tool.grow(-STEP)),
+                ("grow", "mdi-plus", _("Grow by 2 mm"), lambda: tool.grow(STEP)),
+                ("reshape", "mdi-dice-multiple-outline", _("Another shape"), tool.reshape),
+            ):
+                iconButton(icon, text, click=act, variant="tonal", rounded=True, classes="flex-grow-1", id=id_)
         html.Div(
             _("Drag a tumor to move it; Shift and the mouse wheel grow or shrink the selected one."),
             classes="caption mt-3",
@@ -75,14 +79,4 @@ def _rows(tool: TumorTool) -> None:
         with html.Template(v_slot_prepend=True):
             VIcon("mdi-circle", color=("row.color",), size="small")
         with html.Template(v_slot_append=True):
-            VBtn(
-                icon="mdi-delete-outline",
-                variant="text",
-                size="small",
-                click_stop=(tool.remove, "[row.segmentId]"),
-            )
-
-
-def _action(text: str, icon: str, click, **options) -> None:
-    with VBtn(icon=icon, variant="tonal", rounded=True, size="small", click=click, classes="flex-grow-1", **options):
-        VTooltip(text, activator="parent", location="bottom")
+            iconButton("mdi-delete-outline", _("Remove"), click_stop=(tool.remove, "[row.segmentId]"))

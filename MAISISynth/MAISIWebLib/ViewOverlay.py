@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import slicer
 from trame.widgets import html
-from trame.widgets.vuetify3 import VBtn, VTooltip
 from trame_server import Server
 from trame_slicer.app.logic.slice_view_logic import connect_slice_view_slider_to_state
 from trame_slicer.app.ui.slider import Slider
 from trame_slicer.views import AbstractView, SliceView
 
 from MAISILib.Translate import _
+from MAISIWebLib.Buttons import iconButton
 
 CORNERS = {
     "left": "left:10px;top:50%",
@@ -62,12 +62,11 @@ def sideLetters(sliceToRas: np.ndarray) -> dict[str, str]:
 
 
 def _resetButton(view: AbstractView) -> None:
-    with VBtn(
-        icon="mdi-fit-to-screen-outline",
-        variant="text",
+    iconButton(
+        "mdi-fit-to-screen-outline",
+        _("Show everything"),
         size="x-small",
         color="#9fb3c8",
         click=view.reset_view,
         style="position:absolute;right:6px;top:4px",
-    ):
-        VTooltip(_("Show everything"), activator="parent", location="bottom")
+    )

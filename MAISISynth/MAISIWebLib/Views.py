@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import slicer
 import vtk
 from trame_slicer.core import LayoutManager, SlicerApp
-from trame_slicer.views import Layout, LayoutDirection, ViewLayoutDefinition
+from trame_slicer.views import Layout, LayoutDirection, SliceView, ViewLayoutDefinition
 
 from maisi.labels import BODY, LESIONS
 from MAISILib.Translate import _
@@ -74,17 +72,16 @@ class Views:
         if center is not None:
             self.goThrough(center)
 
-    def fitOnceSized(self, then: Callable[[], None]) -> None:
-        """Show the whole CT in each slice view as soon as the browser tells its size, and then call ``then``."""
+    def fitWhenSized(self) -> None:
+        """Show the whole CT in a slice view, at the slice where it is, whenever the browser tells another size."""
         for view in self.slices:
-            tags = []
+            view.interactor().AddObserver(vtk.vtkCommand.WindowResizeEvent, lambda *_event, view=view: _fit(view))
 
-            def fit(*_event, view=view, tags=tags) -> None:
-                view.interactor().RemoveObserver(tags.pop())
-                view.reset_view()
-                then()
 
-            tags.append(view.interactor().AddObserver(vtk.vtkCommand.WindowResizeEvent, fit))
+def _fit(view: SliceView) -> None:
+    offset = view.get_slice_value()
+    view.fit_view_to_content()
+    view.set_slice_value(offset)
 
 
 def emptyCt(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import slicer
+import vtk
 from trame.app import get_server
 from trame_server.utils.typed_state import TypedState
 from trame_slicer import module as trameSlicer
@@ -41,13 +43,23 @@ class WorkbenchState:
     message: str = ""
 
 
+def _quiet() -> None:
+    """VTK warns about everything that has no screen; what a user must know is told on the page."""
+    vtk.vtkLogger.SetStderrVerbosity(vtk.vtkLogger.VERBOSITY_OFF)
+    silent = vtk.vtkFileOutputWindow()
+    silent.SetFileName(os.devnull)
+    vtk.vtkOutputWindow.SetInstance(silent)
+
+
 class Workbench:
     """Make one, ``open`` a case, start ``server``, and at last ``close``."""
 
     def __init__(self, logic: MAISISynthLogic | None = None) -> None:
         self.server = get_server(client_type="vue3")
         self.server.enable_module(trameSlicer)
+        _quiet()
         self._app = SlicerApp()
+        _quiet()
         self.scene = slicer.mrmlScene = self._app.scene
         register_rca_factories(
             self._app.view_manager,
@@ -87,7 +99,9 @@ class Workbench:
         self.state.data.filled = newest is None
         self.tumors.open()
         self.synthesis.open(node, newest)
-        self.views.fitOnceSized(lambda: self.tumors.showSelected())
+        self.views.fit()
+        self.tumors.showSelected()
+        self.views.fitWhenSized()
 
     def close(self) -> None:
         """End the synthesis that may be running."""
