@@ -42,12 +42,21 @@ class MAISISynthWidget(ScriptedLoadableModuleWidget):
 
     def setup(self):
         ScriptedLoadableModuleWidget.setup(self)
-        from MAISISynthLib.SynthesisPanel import SynthesisPanel
+        from MAISISynthLib.MAISISynthPanel import MAISISynthPanel
+        from MAISISynthLib.ParameterNode import synthesisParameters
 
         widget = slicer.util.loadUI(self.resourcePath("UI/MAISISynth.ui"))
         self.layout.addWidget(widget)
         widget.setMRMLScene(slicer.mrmlScene)
-        self.panel = SynthesisPanel(slicer.util.childWidgetVariables(widget), MAISISynthLogic())
+        self.panel = MAISISynthPanel(slicer.util.childWidgetVariables(widget), MAISISynthLogic(), synthesisParameters)
+        if self.parent.isEntered:  # a reload does not call enter()
+            self.enter()
+
+    def enter(self):
+        self.panel.enter()
+
+    def exit(self):
+        self.panel.exit()
 
     def cleanup(self):
         self.panel.cleanup()

@@ -155,6 +155,13 @@ def readImage(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> ImageVolume:
     return ImageVolume(hu.transpose(2, 1, 0), grid.worldAffine)
 
 
+def readValues(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> ImageVolume:
+    """A copy of the volume's values as float32, whatever they are. Raises InputError: as ``volumeGrid``."""
+    grid = volumeGrid(volumeNode)
+    array = slicer.util.arrayFromVolume(volumeNode).astype(np.float32)
+    return ImageVolume(array.transpose(2, 1, 0), grid.worldAffine)
+
+
 def readLabelmap(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> LabelVolume:
     """The label map that a synthetic volume was made from. Raises InputError: there is none."""
     labelNode = volumeNode.GetNodeReference(LABELS_REFERENCE)
@@ -188,8 +195,8 @@ def addSynthetic(
     """
     name = scene.GenerateUniqueName(name)
     marks = {SYNTHETIC: "1", **attributes}
-    volume = _addVolume(scene, "vtkMRMLScalarVolumeNode", image.array, grid, name, marks)
-    labelmap = _addVolume(scene, "vtkMRMLLabelMapVolumeNode", labels.array, grid, f"{name} labels")
+    volume = addVolume(scene, "vtkMRMLScalarVolumeNode", image.array, grid, name, marks)
+    labelmap = addVolume(scene, "vtkMRMLLabelMapVolumeNode", labels.array, grid, f"{name} labels")
     labelmap.GetDisplayNode().SetAndObserveColorNodeID(labelColors(scene).GetID())
     display = volume.GetDisplayNode()
     display.AutoWindowLevelOff()
@@ -205,7 +212,7 @@ def addSynthetic(
 def addSegmentation(scene: slicer.vtkMRMLScene, labels: LabelVolume, name: str) -> slicer.vtkMRMLSegmentationNode:
     """Add a label map as a segmentation with one segment per label, fully described."""
     grid = Grid(labels.shape, labels.affine, labels.affine)
-    labelmap = _addVolume(scene, "vtkMRMLLabelMapVolumeNode", labels.array, grid, name)
+    labelmap = addVolume(scene, "vtkMRMLLabelMapVolumeNode", labels.array, grid, name)
     labelmap.GetDisplayNode().SetAndObserveColorNodeID(labelColors(scene).GetID())
     node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
     node.SetReferenceImageGeometryParameterFromVolumeNode(labelmap)
@@ -219,7 +226,7 @@ def addSegmentation(scene: slicer.vtkMRMLScene, labels: LabelVolume, name: str) 
     return node
 
 
-def _addVolume(
+def addVolume(
     scene: slicer.vtkMRMLScene,
     className: str,
     array: np.ndarray,
@@ -239,6 +246,11 @@ def _addVolume(
     scene.AddNode(node)
     node.CreateDefaultDisplayNodes()
     return node
+
+
+def setValues(volumeNode: slicer.vtkMRMLScalarVolumeNode, image: ImageVolume) -> None:
+    """Replace the values of a volume that is on the grid of ``image``."""
+    slicer.util.updateVolumeFromArray(volumeNode, image.array.transpose(2, 1, 0))
 
 
 def _place(hierarchy: slicer.vtkMRMLSubjectHierarchyNode, node: slicer.vtkMRMLNode, parent: int) -> int:

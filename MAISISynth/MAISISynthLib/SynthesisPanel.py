@@ -1,98 +1,100 @@
-"""The widgets of the module: shows what the presenter says, tells it what the user did. Decides nothing."""
+"""The widgets of the section "Synthesize"."""
 
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
+from typing import Protocol
 
 import qt
 import slicer
-from slicer.util import VTKObservationMixin
 
+from MAISILib.ModelTable import ModelRow
 from MAISILib.Settings import Settings
-from MAISISynthLib.SceneIO import SYNTHETIC
+from MAISILib.Translate import _
+from MAISISynthLib.InputPresenter import InputPresenter
 from MAISISynthLib.SynthesisLogic import MAISISynthLogic
-from MAISISynthLib.SynthesisPresenter import PanelState, SynthesisPresenter
-
-POLL_MILLISECONDS = 100
-EDIT_MILLISECONDS = 500  # edits come in bursts; look at the segmentation once they pause
+from MAISISynthLib.SynthesisPresenter import RunState, SynthesisPresenter
 
 
-class SynthesisPanel(VTKObservationMixin):
-    """Controls the widgets of ``MAISISynth.ui``."""
+class Host(Protocol):
+    """What the section needs of the panel around it."""
 
-    def __init__(self, ui, logic: MAISISynthLogic) -> None:
-        """``ui``: the named widgets, as ``slicer.util.childWidgetVariables`` gives them."""
-        VTKObservationMixin.__init__(self)
-        self.ui = ui
-        self._presenter = SynthesisPresenter(self, logic, Settings(slicer.app.userSettings()))
-        self._pollTimer = self._timer(POLL_MILLISECONDS, self._presenter.poll, singleShot=False)
-        self._editTimer = self._timer(EDIT_MILLISECONDS, self._presenter.update, singleShot=True)
-        self.ui.beforeSelector.addAttribute("vtkMRMLScalarVolumeNode", SYNTHETIC, "1")
-        self.ui.segmentationSelector.connect("currentNodeChanged(vtkMRMLNode*)", self._onInputsChanged)
-        self.ui.beforeSelector.connect("currentNodeChanged(vtkMRMLNode*)", self._onInputsChanged)
-        self.ui.diceButton.connect("clicked(bool)", self._onDice)
-        self.ui.synthesizeButton.connect("clicked(bool)", self._onPressed)
-        self._onInputsChanged()
+    def wake(self) -> None:
+        """Something may have to be polled now."""
 
-    def show(self, state: PanelState) -> None:
+    def chooseModel(self, name: str) -> None:
+        """The user chose a model."""
+
+    def chooseDevice(self, name: str) -> None:
+        """The user chose a device."""
+
+    def showResult(
+        self, volumeNode: slicer.vtkMRMLScalarVolumeNode, before: slicer.vtkMRMLScalarVolumeNode | None
+    ) -> None:
         """See ``SynthesisPresenter.View``."""
-        self.ui.statusLabel.text = state.status
-        self.ui.synthesizeButton.text = state.buttonText
-        self.ui.synthesizeButton.enabled = state.buttonEnabled
-        self.ui.synthesizeButton.toolTip = state.status
-        for widget in (self.ui.segmentationSelector, self.ui.beforeSelector):
+
+
+class SynthesisPanel:
+    """Shows what the presenter says, tells it what the user did."""
+
+    def __init__(self, ui, inputs: InputPresenter, logic: MAISISynthLogic, settings: Settings, host: Host) -> None:
+        self.ui, self._host = ui, host
+        self.showResult = host.showResult
+        self.presenter = SynthesisPresenter(self, inputs, logic, settings)
+        ui.synthesizeButton.connect("clicked(bool)", lambda _checked: self.presenter.press())
+        ui.rescueButton.connect("clicked(bool)", lambda _checked: self.presenter.rescue())
+        ui.diceButton.connect("clicked(bool)", self._onDice)
+        ui.copyLogButton.connect("clicked(bool)", self._onCopyLog)
+        ui.modelComboBox.connect("activated(int)", self._onModel)
+        ui.deviceComboBox.connect("activated(int)", self._onDevice)
+
+    def showRun(self, state: RunState) -> None:
+        """See ``SynthesisPresenter.View``."""
+        ui = self.ui
+        ui.outcomeLabel.text = state.outcome
+        ui.synthesizeButton.text = state.buttonText
+        ui.synthesizeButton.enabled = state.buttonEnabled
+        ui.rescueButton.visible = state.rescueEnabled
+        for widget in (ui.segmentationSelector, ui.beforeSelector, ui.advancedCollapsibleButton):
             widget.enabled = state.inputsEnabled
-        for widget in (self.ui.seedSpinBox, self.ui.diceButton):
-            widget.enabled = state.seedEnabled
-        self.ui.progressBar.visible = state.running
-        self.ui.progressBar.maximum = 0 if state.percent is None else 100  # 0: Qt's "busy"
-        self.ui.progressBar.value = state.percent or 0
-        self.ui.progressLabel.text = state.progressText
-        if self.ui.logText.plainText != state.log:
-            self.ui.logText.plainText = state.log
+        ui.progressBar.visible = state.running
+        ui.progressBar.maximum = 0 if state.percent is None else 100  # 0: Qt's "busy"
+        ui.progressBar.value = state.percent or 0
+        ui.progressLabel.text = state.progressText
+        if ui.logText.plainText != state.log:
+            ui.logText.plainText = state.log
         if state.logOpened:
-            self.ui.logCollapsibleButton.collapsed = False
-        if state.running != self._pollTimer.active:
-            self._pollTimer.start() if state.running else self._pollTimer.stop()
+            ui.logCollapsibleButton.collapsed = False
+        self._host.wake()
 
-    def showVolume(self, volumeNode: slicer.vtkMRMLScalarVolumeNode) -> None:
-        """See ``SynthesisPresenter.View``."""
-        slicer.util.setSliceViewerLayers(background=volumeNode)
-        self.ui.beforeSelector.setCurrentNode(volumeNode)
+    def showModels(self, models: Sequence[ModelRow], chosen: str) -> None:
+        """Offer the models that can be used; the chosen one is shown even where it cannot."""
+        usable = [model for model in models if model.installed and model.fromLabels]
+        rows = {model.name: model.title for model in usable}
+        rows.setdefault(chosen, _("{name} (not installed)").format(name=chosen))
+        _fill(self.ui.modelComboBox, list(rows.items()), chosen)
 
-    def cleanup(self) -> None:
-        """Before the widget is destroyed."""
-        self._pollTimer.stop()
-        self._editTimer.stop()
-        self.removeObservers()
-        self._presenter.close()
+    def showDevices(self, devices: Sequence[tuple[str, str]], chosen: str) -> None:
+        """Offer these devices."""
+        _fill(self.ui.deviceComboBox, devices, chosen)
 
-    def _onInputsChanged(self, _node: slicer.vtkMRMLNode | None = None) -> None:
-        segmentationNode = self.ui.segmentationSelector.currentNode()
-        self.removeObservers()
-        if segmentationNode:
-            for event in (
-                slicer.vtkSegmentation.SegmentAdded,
-                slicer.vtkSegmentation.SegmentRemoved,
-                slicer.vtkSegmentation.SegmentModified,
-                slicer.vtkSegmentation.SourceRepresentationModified,
-            ):
-                self.addObserver(segmentationNode, event, self._onSegmentsEdited)
-        self._presenter.setInputs(segmentationNode, self.ui.beforeSelector.currentNode())
-
-    def _onSegmentsEdited(self, _caller: slicer.vtkMRMLNode, _event: str) -> None:
-        self._editTimer.start()
-
-    def _onDice(self, _checked: bool = False) -> None:
+    def _onDice(self, _checked: bool) -> None:
         self.ui.seedSpinBox.value = random.randint(0, self.ui.seedSpinBox.maximum)
 
-    def _onPressed(self, _checked: bool = False) -> None:
-        self._presenter.press(self.ui.seedSpinBox.value)
+    def _onCopyLog(self, _checked: bool) -> None:
+        qt.QApplication.clipboard().setText(self.ui.logText.plainText)
 
-    @staticmethod
-    def _timer(milliseconds: int, callback, singleShot: bool) -> qt.QTimer:
-        timer = qt.QTimer()
-        timer.interval = milliseconds
-        timer.singleShot = singleShot
-        timer.connect("timeout()", callback)
-        return timer
+    def _onModel(self, index: int) -> None:
+        self._host.chooseModel(self.ui.modelComboBox.itemData(index))
+
+    def _onDevice(self, index: int) -> None:
+        self._host.chooseDevice(self.ui.deviceComboBox.itemData(index))
+
+
+def _fill(box, rows: Sequence[tuple[str, str]], chosen: str) -> None:
+    """Replace the entries of a combo box by (value, text) rows, and choose one of the values."""
+    box.clear()
+    for value, text in rows:
+        box.addItem(text, value)
+    box.currentIndex = [value for value, _text in rows].index(chosen)

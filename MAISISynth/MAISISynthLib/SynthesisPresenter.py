@@ -1,4 +1,4 @@
-"""What the panel shows and allows, decided without Qt."""
+"""What the section "Synthesize" shows and allows, decided without Qt."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from maisi.protocol import Progress
 from MAISILib import Dependencies
 from MAISILib.Settings import Settings
 from MAISILib.Translate import _
-from MAISISynthLib.InputCheck import checkInput
+from MAISISynthLib.History import noteOrigin
+from MAISISynthLib.InputPresenter import InputPresenter
 from MAISISynthLib.SynthesisJob import SynthesisJob
 from MAISISynthLib.SynthesisLogic import MAISISynthLogic
 
@@ -22,38 +23,39 @@ STAGES = {"load": _("Loading the model"), "sample": _("Sampling"), "decode": _("
 
 
 @dataclass(frozen=True)
-class PanelState:
-    """Everything that the panel shows.
+class RunState:
+    """Everything that the section shows.
 
     Attributes:
-        status: the sentences beside the button.
-        buttonText, buttonEnabled: the one button that starts and cancels.
-        inputsEnabled: whether other nodes can be chosen. seedEnabled: whether the seed matters.
-        running: whether ``poll`` must be called regularly.
-        percent: of the progress bar, 0-100; None for "busy". progressText: beside it.
+        outcome: how the last run ended.
+        buttonText, buttonEnabled: the one button that starts and cancels. inputsEnabled: whether choices can be made.
+        running: whether a progress bar is shown. percent: of it, 0-100; None for "busy". progressText: beside it.
         log: lines of the worker. logOpened: whether they should be seen now.
+        rescueEnabled: whether a CT waits to be added to the scene (see ``rescue``).
     """
 
-    status: str
+    outcome: str
     buttonText: str
     buttonEnabled: bool
     inputsEnabled: bool = True
-    seedEnabled: bool = True
     running: bool = False
     percent: int | None = 0
     progressText: str = ""
     log: str = ""
     logOpened: bool = False
+    rescueEnabled: bool = False
 
 
 class View(Protocol):
     """What the presenter needs of a panel."""
 
-    def show(self, state: PanelState) -> None:
+    def showRun(self, state: RunState) -> None:
         """Show this state."""
 
-    def showVolume(self, volumeNode: slicer.vtkMRMLScalarVolumeNode) -> None:
-        """Show a new CT in the slice views, and offer it as the one to edit next."""
+    def showResult(
+        self, volumeNode: slicer.vtkMRMLScalarVolumeNode, before: slicer.vtkMRMLScalarVolumeNode | None
+    ) -> None:
+        """Show a new CT in the slice views, compare it with ``before``, and offer it as the one to edit next."""
 
 
 class SynthesisPresenter:
@@ -62,49 +64,68 @@ class SynthesisPresenter:
     def __init__(
         self,
         view: View,
+        inputs: InputPresenter,
         logic: MAISISynthLogic,
         settings: Settings,
         ensurePackages: Callable[[], None] = Dependencies.ensure,
     ) -> None:
         """``ensurePackages`` installs what the application's own Python lacks, after asking."""
-        self._view, self._logic, self._settings = view, logic, settings
+        self._view, self._inputs, self._logic, self._settings = view, inputs, logic, settings
         self._ensurePackages = ensurePackages
-        self._segmentationNode: slicer.vtkMRMLSegmentationNode | None = None
-        self._before: slicer.vtkMRMLScalarVolumeNode | None = None
         self._job: SynthesisJob | None = None
-        self._outcome = ""  # how the last job ended, until the inputs change
-        self._log = ""
+        self._of = inputs.choices  # what the job was asked for
+        self._rescued: SynthesisJob | None = None  # its CT lost its scene
+        self._pressed = False  # the user has started a run in this session
+        self._again = False  # the segmentation was edited during an automatic run
+        self._outcome = self._log = ""
         self._logOpened = False
 
-    def setInputs(
-        self,
-        segmentationNode: slicer.vtkMRMLSegmentationNode | None,
-        before: slicer.vtkMRMLScalarVolumeNode | None,
-    ) -> None:
-        """The user chose other nodes (``before`` None: a whole new CT)."""
-        if (segmentationNode, before) != (self._segmentationNode, self._before):
-            self._segmentationNode, self._before, self._outcome = segmentationNode, before, ""
-        self.update()
+    @property
+    def busy(self) -> bool:
+        """Whether ``poll`` must be called regularly."""
+        return self._job is not None
 
-    def press(self, seed: int) -> None:
-        """The user pressed the button: start, or cancel what runs. ``seed`` counts for a whole new CT only."""
+    def press(self) -> None:
+        """The user pressed the button: start, or cancel what runs."""
+        self._pressed = True
         if self._job is not None:
+            self._again = False
             self._job.cancel()
         else:
-            self._start(seed)
+            self._start()
+        self.update()
+
+    def edited(self) -> None:
+        """The user edited the segmentation and paused: synthesize the change, if that is wished.
+
+        Never before the button was pressed once, so that a scene that was loaded starts nothing by itself.
+        """
+        self._inputs.update()
+        choices = self._inputs.choices
+        if self._pressed and choices.autoUpdate and choices.before is not None:
+            if self._job is not None:
+                self._again = True
+            elif self._inputs.check.isValid()[0]:
+                self._start()
         self.update()
 
     def poll(self) -> None:
-        """Call about ten times a second while ``running``."""
+        """Call about ten times a second while ``busy``."""
         if self._job is None or not self._job.poll():
             return
         if self._job.done:
             self._finish()
         self.update()
 
+    def rescue(self) -> None:
+        """Add the CT whose scene was closed during the run to the scene that is there now."""
+        job, self._rescued = self._rescued, None
+        self._take(job.addToScene(), None)
+        self.update()
+
     def update(self) -> None:
-        """Show the present state; call when the segmentation has been edited."""
-        self._view.show(self._runningState() if self._job else self._idleState())
+        """Show the present state."""
+        self._view.showRun(self._runningState() if self._job else self._idleState())
 
     def close(self) -> None:
         """The panel goes away: nothing may go on."""
@@ -113,17 +134,14 @@ class SynthesisPresenter:
             self._job.poll()  # it is cancelled now; this removes its files
             self._job = None
 
-    def _start(self, seed: int) -> None:
-        self._outcome, self._log, self._logOpened = "", "", False
+    def _start(self) -> None:
+        self._outcome, self._log, self._logOpened, self._again, self._rescued = "", "", False, False, None
+        self._of = self._inputs.choices
         try:
             if not self._settings.python:
                 self._ensurePackages()
-            # An edit takes the seed of the CT that it changes (None), so that there is no seam.
             self._job = self._logic.startSynthesis(
-                self._segmentationNode,
-                seed=None if self._before else seed,
-                device=self._settings.device,
-                before=self._before,
+                self._of.segmentation, device=self._settings.device, **self._of.options()
             )
         except (InputError, RuntimeError, CalledProcessError) as error:  # the latter two: packages
             self._outcome = str(error)
@@ -132,34 +150,47 @@ class SynthesisPresenter:
         job, self._job = self._job, None
         self._log = "\n".join(job.log)
         if job.state == "done":
-            self._outcome = "\n".join([_("'{name}' is ready.").format(name=job.volumeNode.GetName()), *job.notices])
-            self._view.showVolume(job.volumeNode)
+            self._take(job.volumeNode, self._of.before)
+            self._outcome = "\n".join([self._outcome, *job.notices])
         elif job.state == "cancelled":
             self._outcome = _("Cancelled; the scene is as it was.")
         else:
             self._outcome, _newline, details = job.error.partition("\n")
             self._log = "\n".join(filter(None, [self._log, details]))
             self._logOpened = bool(self._log)
+            self._rescued = job if job.image is not None else None
+        if self._again:
+            self.edited()
 
-    def _idleState(self) -> PanelState:
-        valid, sentence = checkInput(self._segmentationNode).isValid()
-        return PanelState(
-            status=self._outcome or sentence,
-            buttonText=_("Synthesize the change") if self._before else _("Synthesize"),
-            buttonEnabled=valid,
-            seedEnabled=self._before is None,
+    def _take(
+        self, volumeNode: slicer.vtkMRMLScalarVolumeNode, before: slicer.vtkMRMLScalarVolumeNode | None
+    ) -> None:
+        """A new CT is in the scene."""
+        if before is not None and before.GetScene() is not volumeNode.GetScene():
+            before = None  # removed during the run
+        noteOrigin(volumeNode, before)
+        self._outcome = _("'{name}' is ready.").format(name=volumeNode.GetName())
+        self._view.showResult(volumeNode, before)
+
+    def _idleState(self) -> RunState:
+        return RunState(
+            outcome=self._outcome,
+            buttonText=_("Synthesize the change") if self._inputs.choices.before else _("Synthesize"),
+            buttonEnabled=self._inputs.check.isValid()[0],
             log=self._log,
             logOpened=self._logOpened,
+            rescueEnabled=self._rescued is not None,
         )
 
-    def _runningState(self) -> PanelState:
+    def _runningState(self) -> RunState:
         percent, text = describeProgress(self._job.progress)
-        return PanelState(
-            status=_("Synthesizing; the segmentation may be edited meanwhile."),
+        if self._job.state == "queued":
+            text = _("Waiting for the synthesis that was started before")
+        return RunState(
+            outcome=_("Synthesizing; the segmentation may be edited meanwhile."),
             buttonText=_("Cancel"),
             buttonEnabled=True,
             inputsEnabled=False,
-            seedEnabled=False,
             running=True,
             percent=percent,
             progressText=text,
@@ -168,7 +199,7 @@ class SynthesisPresenter:
 
 
 def describeProgress(progress: Progress | None) -> tuple[int | None, str]:
-    """Percent (None: unknown) and text, for example 40 and "Sampling 12/30, 41 s left"."""
+    """Percent (None: unknown) and text, for example 40 and "Sampling 12/30, 41 s left, 3.2 GB"."""
     if progress is None:
         return None, _("Starting")
     text = STAGES.get(progress.stage, progress.stage)
@@ -177,4 +208,6 @@ def describeProgress(progress: Progress | None) -> tuple[int | None, str]:
     text = _("{stage} {step}/{total}").format(stage=text, step=progress.step, total=progress.total)
     if progress.seconds_left is not None:
         text = _("{text}, {seconds:.0f} s left").format(text=text, seconds=progress.seconds_left)
+    if progress.memory_gb is not None:
+        text = _("{text}, {memory:.1f} GB").format(text=text, memory=progress.memory_gb)
     return round(100 * progress.step / progress.total), text

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from nibabel.orientations import io_orientation
 from scipy import ndimage
 
 from maisi.errors import InputError
@@ -123,6 +122,8 @@ def plan_grid(shape: Sequence[int], affine: np.ndarray, rules: GridRules) -> Gri
         InputError: a single slice, a field of view under 32 mm or over 2.5 m, or one that does not fit at the coarsest
             spacing of the model; also what :class:`maisi.volume.Volume` refuses.
     """
+    from nibabel.orientations import io_orientation  # here, since the application reads model cards without nibabel
+
     grid = Volume(np.broadcast_to(np.uint8(0), tuple(shape)), affine)
     _check_extent(grid)
     orientation = io_orientation(grid.affine)

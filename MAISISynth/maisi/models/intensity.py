@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,8 @@ class IntensityScale:
 
 
 def _interpolate(x: Tensor, xs: tuple[float, ...], ys: tuple[float, ...], unbounded: bool) -> Tensor:
+    import torch  # here, since the application reads model cards without torch
+
     slopes = np.diff(ys) / np.diff(xs)
     ends = [*xs[1:-1], float("inf") if unbounded else xs[-1]]
     x = x.clamp(xs[0], ends[-1])

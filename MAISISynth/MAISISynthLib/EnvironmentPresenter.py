@@ -1,0 +1,191 @@
+"""What the section "Models and environment" shows and allows, decided without Qt. Nothing happens before it is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from subprocess import CalledProcessError
+from typing import Protocol
+
+from maisi.errors import InputError
+from maisi.models.folder import models_folder
+from maisi.protocol import Hello
+from MAISILib import Dependencies
+from MAISILib.EnvironmentCheck import EnvironmentCheck
+from MAISILib.Interpreter import Interpreter
+from MAISILib.ModelCommand import ModelCommand
+from MAISILib.ModelTable import ModelRow, consentText, modelTable
+from MAISILib.Settings import Settings
+from MAISILib.Translate import _
+from MAISILib.Worker import Worker
+
+AUTO = "auto"
+
+
+@dataclass(frozen=True)
+class EnvironmentState:
+    """Everything that the section shows, and the two lists that the section "Synthesize" offers.
+
+    Attributes:
+        models: all models. folder: where their weights are. python: the chosen one, "" for the application's own.
+        devices: name and description of what can be chosen. device: the chosen one.
+        message: what was found out or what goes on. busy: whether something goes on, which can be cancelled.
+    """
+
+    models: tuple[ModelRow, ...]
+    folder: str
+    python: str
+    devices: tuple[tuple[str, str], ...]
+    device: str
+    message: str
+    busy: bool
+
+
+class View(Protocol):
+    """What the presenter needs of a panel."""
+
+    def showEnvironment(self, state: EnvironmentState) -> None:
+        """Show this state."""
+
+    def confirm(self, question: str) -> bool:
+        """Ask the user."""
+
+
+class EnvironmentPresenter:
+    """``check`` and ``command`` make the running things; tests give others."""
+
+    def __init__(
+        self,
+        view: View,
+        worker: Worker,
+        settings: Settings,
+        ensurePackages: Callable[[], None] = Dependencies.ensure,
+        check: Callable[[Interpreter], EnvironmentCheck] = EnvironmentCheck,
+        command: Callable[..., ModelCommand] = ModelCommand,
+    ) -> None:
+        self._view, self._worker, self._settings = view, worker, settings
+        self._ensurePackages, self._check, self._command = ensurePackages, check, command
+        self._running: EnvironmentCheck | ModelCommand | None = None
+        self._hello: Hello | None = None
+        self._message = ""
+
+    @property
+    def busy(self) -> bool:
+        """Whether ``poll`` must be called regularly."""
+        return self._running is not None
+
+    def update(self) -> None:
+        """Look at the models folder, and show everything."""
+        models: tuple[ModelRow, ...] = ()
+        try:
+            models = tuple(modelTable())
+        except InputError as error:
+            self._message = str(error)
+        self._view.showEnvironment(
+            EnvironmentState(
+                models=models,
+                folder=str(models_folder()),
+                python=self._settings.python,
+                devices=self._devices(),
+                device=self._settings.device,
+                message=self._message,
+                busy=self.busy,
+            )
+        )
+
+    def setPython(self, path: str) -> None:
+        """The user chose another Python; the worker of the old one ends, and with it what it was doing."""
+        if path != self._settings.python:
+            self._settings.python = path
+            self._worker.close()
+            self._hello, self._message = None, ""
+            self.update()
+
+    def setDevice(self, name: str) -> None:
+        """The user chose another device; it counts from the next run on."""
+        self._settings.device = name
+
+    def check(self) -> None:
+        """Tell which packages are missing, or else whether MAISI starts, and on which devices."""
+        missing = [] if self._settings.python else Dependencies.missing()
+        if missing:
+            text = _("These Python packages are missing: {names}. Press \"Install packages\".")
+            self._say(text.format(names=", ".join(map(str, missing))))
+            return
+        self._run(self._check(Interpreter(self._settings)), _("Starting the chosen Python"))
+
+    def install(self) -> None:
+        """Install the missing packages into the application's own Python, after asking."""
+        try:
+            self._ensurePackages()
+            self._say(_("All Python packages that MAISI needs are there."))
+        except (RuntimeError, CalledProcessError) as error:
+            self._say(str(error))
+
+    def download(self, model: str) -> None:
+        """Fetch the weights of a model, once the user has accepted size and license."""
+        if not self.busy and self._view.confirm(consentText(model)):
+            self._run(
+                self._command(Interpreter(self._settings), "download", model, "--accept-license"),
+                _("Downloading {model}").format(model=model),
+            )
+
+    def remove(self, model: str) -> None:
+        """Delete the downloaded weights of a model, after asking."""
+        question = _("Delete the downloaded weights of {model} from this computer?").format(model=model)
+        if not self.busy and self._view.confirm(question):
+            self._run(self._command(Interpreter(self._settings), "remove", model), _("Deleting {model}").format(model=model))
+
+    def cancel(self) -> None:
+        """Stop what goes on; a download goes on from there the next time."""
+        if self._running is not None:
+            self._running.cancel()
+            self._running = None
+            self._say(_("Cancelled."))
+
+    def poll(self) -> None:
+        """Call about ten times a second while ``busy``."""
+        if self._running is None or not (self._running.poll() or self._running.done):
+            return
+        running = self._running
+        if isinstance(running, EnvironmentCheck):
+            self._hello = running.hello
+            sentence = running.error or describeHello(running.hello)
+        else:
+            sentence = running.error or running.line
+        if running.done:
+            self._running = None
+        self._say(sentence)
+
+    def close(self) -> None:
+        """The panel goes away: nothing may go on."""
+        if self._running is not None:
+            self._running.cancel()
+            self._running = None
+
+    def _run(self, running: EnvironmentCheck | ModelCommand, message: str) -> None:
+        self._running = running
+        self._say(message)
+
+    def _say(self, message: str) -> None:
+        self._message = message
+        self.update()
+
+    def _devices(self) -> tuple[tuple[str, str], ...]:
+        """The devices that the worker or the last check told; before that only "auto", and the one in the settings."""
+        hello = self._worker.hello or self._hello
+        found = {AUTO: _("automatic")}
+        for device in hello.devices if hello is not None else []:
+            text = _("{name}: {label}, {free:.1f} of {total:.1f} GB free")
+            found[device["name"]] = text.format(
+                name=device["name"], label=device["label"], free=device["free_gb"], total=device["total_gb"]
+            )
+        found.setdefault(self._settings.device, self._settings.device)
+        return tuple(found.items())
+
+
+def describeHello(hello: Hello) -> str:
+    """For example "MAISI 0.1.0 with PyTorch 2.8.0 works, on: cuda:0, cpu."."""
+    return _("MAISI {version} with PyTorch {torch} works, on: {devices}.").format(
+        version=hello.version, torch=hello.torch, devices=", ".join(device["name"] for device in hello.devices)
+    )
