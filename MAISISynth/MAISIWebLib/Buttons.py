@@ -8,5 +8,5 @@ from trame.widgets.vuetify3 import VBtn, VIcon, VTooltip
 def iconButton(icon: str | tuple[str], text: str, **options) -> None:
     """A button with an icon (or an expression for it); ``options`` are those of Vuetify's button."""
     with VBtn(**{"icon": True, "variant": "text", "size": "small", **options}):
-        VIcon(icon)
+        VIcon(icon=icon)
         VTooltip(text, activator="parent", location="bottom", open_delay=400)

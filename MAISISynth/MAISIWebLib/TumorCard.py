@@ -73,6 +73,7 @@ def _rows(tool: TumorTool) -> None:
         active=(f"row.segmentId === {name.selected}",),
         title=("row.name",),
         subtitle=("row.size",),
+        lines="two",
         click=(tool.select, "[row.segmentId]"),
         rounded=True,
     ):

@@ -21,6 +21,7 @@ from MAISISynthLib.TumorEdit import TumorEdit
 from MAISIWebLib.TumorEffect import TumorEffect
 
 WHEEL_STEP = 1.0  # mm
+CLIPPED_TOLD = 0.1  # part of a lesion outside its organ that is worth telling
 
 
 @dataclass
@@ -66,7 +67,8 @@ class TumorTool:
 
     def open(self) -> None:
         """The editor has a segmentation to work on."""
-        self._edit = TumorEdit(self._editor.active_segmentation_node, self._editor.editor_node)
+        saveState = lambda: None  # noqa: E731 - the editor's own undo keeps paint and tumors in one order
+        self._edit = TumorEdit(self._editor.active_segmentation_node, self._editor.editor_node, saveState)
         self.activate()
         self.update()
 
@@ -77,13 +79,13 @@ class TumorTool:
     def update(self) -> None:
         """List the lesions again; call when the segmentation was edited."""
         node = self._editor.active_segmentation_node
-        ids = mapSegments(node).ids
+        ids, drawn = mapSegments(node).ids, self._edit.lesions()
         segmentation = node.GetSegmentation()
         rows = [
             TumorRow(
                 segmentId=segmentId,
                 name=segmentation.GetSegment(segmentId).GetName(),
-                size=self._size(segmentId),
+                size=self._size(segmentId) if segmentId in drawn else _("empty"),
                 color="rgb({:.0f},{:.0f},{:.0f})".format(*LABELS[label].color),
             )
             for segmentId, label in ids.items()
@@ -106,10 +108,8 @@ class TumorTool:
 
     def _size(self, segmentId: str) -> str:
         measure = self._edit.measure(segmentId)
-        if not measure.volumeMl:
-            return _("empty")
         text = _("{diameter:.0f} mm, {volume:.1f} ml").format(diameter=measure.diameterMm, volume=measure.volumeMl)
-        if measure.clipped >= 0.01:
+        if measure.clipped >= CLIPPED_TOLD:
             text = _("{size}, {part:.0%} outside its organ").format(size=text, part=measure.clipped)
         return text
 
@@ -168,6 +168,7 @@ class TumorTool:
                 self.state.data.message = str(error)
             segmentation.trigger_modified()
             self.update()
+            self._editor.set_active_segment_id(self.state.data.selected)
 
     def _onRadius(self, radius: float) -> None:
         self.effect.radius = float(radius)

@@ -99,7 +99,6 @@ class Workbench:
         self.state.data.filled = newest is None
         self.tumors.open()
         self.synthesis.open(node, newest)
-        self.views.fit()
         self.tumors.showSelected()
         self.views.fitWhenSized()
 
