@@ -53,6 +53,7 @@ html { overflow: hidden; }
 .heading { font-size: 11px; letter-spacing: .09em; text-transform: uppercase; color: #93a1b0; padding: 10px 12px 0; }
 .rows { max-height: 180px; overflow-y: auto; background: transparent; }
 .log { white-space: pre-wrap; font-size: 11px; max-height: 160px; overflow-y: auto; }
+.nowrap .v-label { white-space: nowrap; font-size: 12px; }
 .layout-grid-item { border-color: #232b35 !important; }
 .v-btn { text-transform: none; letter-spacing: 0; }
 """

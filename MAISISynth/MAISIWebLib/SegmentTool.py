@@ -14,6 +14,7 @@ from trame_slicer.segmentation import SegmentationEffectPaint, SegmentationOpaci
 
 from maisi.labels import LABELS, LESIONS
 from MAISISynthLib.LabelMapping import describeSegment
+from MAISIWebLib.SegmentStyle import keptStyle, styleSegments
 
 LESION_ITEMS = [{"title": LABELS[label].name, "value": label} for label in LESIONS]
 
@@ -70,13 +71,16 @@ class SegmentTool:
         """A new empty segment of the chosen kind of tumor, with the brush on."""
         segmentId = self._editor.add_empty_segment()
         describeSegment(self._editor.get_segment(segmentId), int(self.state.data.kind))
+        styleSegments(self.node, {segmentId})
         self._editor.active_segmentation.trigger_modified()
         self._editor.set_active_effect_type(SegmentationEffectPaint)
 
     def undo(self) -> None:
         """Take back the last act."""
-        self._editor.undo_stack.undo()
+        with keptStyle(self.node):
+            self._editor.undo_stack.undo()
 
     def redo(self) -> None:
         """Do again what was taken back."""
-        self._editor.undo_stack.redo()
+        with keptStyle(self.node):
+            self._editor.undo_stack.redo()

@@ -35,6 +35,7 @@ def synthesisCard(tool: SynthesisTool) -> None:
                 hide_details=True,
                 disabled=(f"!{name.choosable}",),
                 v_if=(name.hasBefore,),
+                classes="flex-grow-0 nowrap",
                 id="whole",
             )
         VBtn(

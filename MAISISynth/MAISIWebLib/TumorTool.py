@@ -18,6 +18,7 @@ from maisi.labels import LABELS, LESIONS
 from MAISILib.Translate import _
 from MAISISynthLib.LabelMapping import mapSegments
 from MAISISynthLib.TumorEdit import TumorEdit
+from MAISIWebLib.SegmentStyle import styleSegments
 from MAISIWebLib.TumorEffect import TumorEffect
 
 WHEEL_STEP = 1.0  # mm
@@ -132,6 +133,7 @@ class TumorTool:
         with self._act(_("Place tumor")):
             self.state.data.selected = self._edit.place(tuple(position), self.state.data.radius)
             self.state.data.placing = False
+        self.showSelected()
 
     def _onMoved(self, segmentId: str, way: np.ndarray) -> None:
         with self._act(_("Move tumor")):
@@ -168,6 +170,7 @@ class TumorTool:
                 self.state.data.message = str(error)
             segmentation.trigger_modified()
             self.update()
+            styleSegments(self._editor.active_segmentation_node, {self.state.data.selected})
             self._editor.set_active_segment_id(self.state.data.selected)
 
     def _onRadius(self, radius: float) -> None:

@@ -8,14 +8,11 @@ import vtk
 from trame_slicer.core import LayoutManager, SlicerApp
 from trame_slicer.views import Layout, LayoutDirection, SliceView, ViewLayoutDefinition
 
-from maisi.labels import BODY, LESIONS
 from MAISILib.Translate import _
-from MAISISynthLib.LabelMapping import mapSegments
 from MAISISynthLib.NodeGrid import segmentationGrid
 from MAISISynthLib.SceneIO import addVolume
 
 SLICES, ALL, AXIAL = "slices", "all", "axial"
-ORGAN_OPACITY, SURFACE_OPACITY = 0.55, 0.25
 EMPTY_HU = -1000
 
 
@@ -94,15 +91,3 @@ def emptyCt(
     for unsaved in (node, node.GetDisplayNode()):
         unsaved.SetSaveWithScene(False)
     return node
-
-
-def styleSegments(segmentationNode: slicer.vtkMRMLSegmentationNode) -> None:
-    """Lesions stand out, organs recede, the body's outline is hidden."""
-    display = segmentationNode.GetDisplayNode()
-    for segmentId, label in mapSegments(segmentationNode).ids.items():
-        isLesion = label in LESIONS
-        display.SetSegmentOpacity2DOutline(segmentId, 1.0 if isLesion else ORGAN_OPACITY)
-        display.SetSegmentOpacity3D(segmentId, 1.0 if isLesion else SURFACE_OPACITY)
-        if label == BODY:
-            display.SetSegmentVisibility(segmentId, False)
-

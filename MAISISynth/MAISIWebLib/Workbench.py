@@ -22,11 +22,12 @@ from MAISIWebLib import Downloads
 from MAISIWebLib.Case import Case
 from MAISIWebLib.CompareTool import CompareTool
 from MAISIWebLib.Page import Page, iconUri
+from MAISIWebLib.SegmentStyle import styleSegments
 from MAISIWebLib.SegmentTool import SegmentTool
 from MAISIWebLib.SynthesisTool import SynthesisTool
 from MAISIWebLib.TumorTool import TumorTool
 from MAISIWebLib.ViewOverlay import sliceOverlay, surfaceOverlay
-from MAISIWebLib.Views import ALL, SLICES, Views, emptyCt, registerLayouts, styleSegments
+from MAISIWebLib.Views import ALL, SLICES, Views, emptyCt, registerLayouts
 
 EDIT_SECONDS = 0.5  # edits come in bursts; look at the segmentation once they pause
 
