@@ -11,6 +11,7 @@ from trame_server.utils.typed_state import TypedState
 
 from maisi.errors import InputError
 from MAISILib.Translate import _
+from MAISISynthLib.SceneIO import SYNTHETIC
 from MAISIWebLib.Views import Views
 
 WINDOWS = {"soft": (400, 40), "liver": (160, 70), "lung": (1500, -600), "bone": (1800, 400)}  # HU: width, level
@@ -61,7 +62,10 @@ class CompareTool:
         """Show a CT that is new in the scene, and compare it with ``before``."""
         self._nodes.append(volumeNode)
         data = self.state.data
-        data.items = [{"title": node.GetName(), "value": node.GetID()} for node in self._nodes]
+        data.items = [
+            {"title": _("CT {number}").format(number=number) if node.GetAttribute(SYNTHETIC) else node.GetName(), "value": node.GetID()}
+            for number, node in enumerate(self._nodes, 1)
+        ]
         data.before = (before or volumeNode).GetID()
         data.after = volumeNode.GetID()
         data.fade = 100.0

@@ -13,7 +13,6 @@ from trame.widgets.vuetify3 import (
     VBtnToggle,
     VChip,
     VDivider,
-    VIcon,
     VList,
     VListItem,
     VMain,
@@ -29,7 +28,7 @@ from trame_slicer.core import LayoutManager
 
 from MAISILib.Translate import _
 from MAISIWebLib.Buttons import iconButton
-from MAISIWebLib.CompareCard import compareCard
+from MAISIWebLib.CompareCard import compareStrip
 from MAISIWebLib.SegmentTool import LESION_ITEMS
 from MAISIWebLib.SynthesisCard import synthesisCard
 from MAISIWebLib.TumorCard import tumorCard
@@ -53,6 +52,7 @@ html { overflow: hidden; }
 .heading { font-size: 11px; letter-spacing: .09em; text-transform: uppercase; color: #93a1b0; padding: 10px 12px 0; }
 .rows { max-height: 180px; overflow-y: auto; background: transparent; }
 .log { white-space: pre-wrap; font-size: 11px; max-height: 160px; overflow-y: auto; }
+.strip { height: 56px; flex: none; background: #151a21; border-top: 1px solid #232b35; }
 .nowrap .v-label { white-space: nowrap; font-size: 12px; }
 .layout-grid-item { border-color: #232b35 !important; }
 .v-btn { text-transform: none; letter-spacing: 0; }
@@ -77,8 +77,10 @@ class Page:
                 self._titleBar()
             with VNavigationDrawer(permanent=True, width=DRAWER_WIDTH), html.Div(classes="d-flex flex-column h-100"):
                 self._tools()
-            with VMain(), html.Div(style="height:calc(100vh - 48px)", classes="d-flex"):
-                layoutManager.initialize_layout_grid(self.layout)
+            with VMain(), html.Div(style="height:calc(100vh - 48px)", classes="d-flex flex-column"):
+                with html.Div(classes="d-flex flex-grow-1", style="min-height:0"):
+                    layoutManager.initialize_layout_grid(self.layout)
+                compareStrip(workbench.compare)
 
     def _titleBar(self) -> None:
         html.Img(src=("trame__favicon",), width=26, height=26, classes="ml-3 mr-2")
@@ -141,9 +143,6 @@ class Page:
         VDivider()
         html.Div(_("Synthesize"), classes="heading")
         synthesisCard(self._workbench.synthesis)
-        VDivider()
-        html.Div(_("Compare"), classes="heading")
-        compareCard(self._workbench.compare)
 
     def _segments(self) -> None:
         tool = self._workbench.segments
@@ -154,8 +153,9 @@ class Page:
                 density="compact",
                 variant="outlined",
                 hide_details=True,
+                label=_("New tumor"),
+                style="min-width:0",
             )
-            with VBtn(_("Paint new"), click=tool.paintNew, variant="tonal", id="paint-new"):
-                VIcon("mdi-brush", start=True)
+            VBtn(_("Paint"), prepend_icon="mdi-brush", click=tool.paintNew, variant="tonal", id="paint-new")
         with html.Div(style="flex:1;min-height:420px"):
             tool.connect(SegmentEditorUI())

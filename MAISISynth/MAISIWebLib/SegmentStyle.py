@@ -10,7 +10,7 @@ import slicer
 from maisi.labels import BODY, LESIONS
 from MAISISynthLib.LabelMapping import mapSegments
 
-ORGAN_OUTLINE, ORGAN_SURFACE = 0.5, 0.25  # opacity
+ORGAN_OUTLINE, ORGAN_SURFACE, FILL = 0.6, 0.25, 0.45  # opacity
 
 
 def styleSegments(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentIds: set[str] | None = None) -> None:
@@ -20,6 +20,7 @@ def styleSegments(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentIds: 
         if segmentIds is None or segmentId in segmentIds:
             isLesion = label in LESIONS
             display.SetSegmentOpacity2DOutline(segmentId, 1.0 if isLesion else ORGAN_OUTLINE)
+            display.SetSegmentOpacity2DFill(segmentId, FILL)
             display.SetSegmentOpacity3D(segmentId, 1.0 if isLesion else ORGAN_SURFACE)
             display.SetSegmentVisibility(segmentId, label != BODY)
 
@@ -28,7 +29,7 @@ def styleSegments(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentIds: 
 def keptStyle(segmentationNode: slicer.vtkMRMLSegmentationNode) -> Iterator[None]:
     """Within it segments may be replaced, as undo does, which resets their look; those that come back get it back."""
     display, segmentation = segmentationNode.GetDisplayNode(), segmentationNode.GetSegmentation()
-    properties = ("Visibility", "Opacity2DOutline", "Opacity3D")
+    properties = ("Visibility", "Opacity2DOutline", "Opacity2DFill", "Opacity3D")
     kept = {
         segmentId: [getattr(display, f"GetSegment{name}")(segmentId) for name in properties]
         for segmentId in segmentation.GetSegmentIDs()

@@ -12,7 +12,7 @@ from trame_slicer.app.ui.segmentation import SegmentEditorUI
 from trame_slicer.core import SlicerApp
 from trame_slicer.segmentation import SegmentationEffectPaint, SegmentationOpacityEnum
 
-from maisi.labels import LABELS, LESIONS
+from maisi.labels import LABELS, LESIONS, find_label
 from MAISISynthLib.LabelMapping import describeSegment
 from MAISIWebLib.SegmentStyle import keptStyle, styleSegments
 
@@ -23,7 +23,7 @@ LESION_ITEMS = [{"title": LABELS[label].name, "value": label} for label in LESIO
 class SegmentToolState:
     """The kind of tumor to paint, a MAISI id."""
 
-    kind: int = LESIONS[1]
+    kind: int = find_label("hepatic tumor")
 
 
 class SegmentTool:
@@ -44,7 +44,7 @@ class SegmentTool:
         """The page has the editor's widgets."""
         self._logic.set_ui(ui)
         display = self.editorState.data.segment_display
-        display.opacity_2d.value = 0.5
+        display.opacity_2d.value = 1.0
         display.border_thickness.value = 2
 
     def open(

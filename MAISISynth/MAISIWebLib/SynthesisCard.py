@@ -23,6 +23,7 @@ def synthesisCard(tool: SynthesisTool) -> None:
                 density="compact",
                 variant="outlined",
                 hide_details=True,
+                style="max-width:150px",
                 disabled=(f"!{name.choosable} || ({name.hasBefore} && !{name.whole})",),
                 append_inner_icon="mdi-dice-multiple-outline",
                 click_appendInner=tool.dice,

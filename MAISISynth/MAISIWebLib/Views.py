@@ -33,6 +33,12 @@ def registerLayouts(manager: LayoutManager) -> None:
     manager.set_layout(SLICES)
 
 
+def prepareSurfaces(app: SlicerApp) -> None:
+    """Translucent surfaces are drawn in the right order only without multisampling."""
+    for view in app.view_manager.get_threed_views():
+        view.render_window().SetMultiSamples(0)
+
+
 class Views:
     """What all views do together."""
 
@@ -68,6 +74,11 @@ class Views:
         center = node.GetSegmentCenterRAS(segmentId) if segmentId else None
         if center is not None:
             self.goThrough(center)
+
+    def fitSurfaces(self) -> None:
+        """Show all surfaces in the 3D view."""
+        for view in self._app.view_manager.get_threed_views():
+            view.reset_view()
 
     def fitWhenSized(self) -> None:
         """Show the whole CT in a slice view, at the slice where it is, whenever the browser tells another size."""

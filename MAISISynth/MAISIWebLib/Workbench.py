@@ -27,7 +27,7 @@ from MAISIWebLib.SegmentTool import SegmentTool
 from MAISIWebLib.SynthesisTool import SynthesisTool
 from MAISIWebLib.TumorTool import TumorTool
 from MAISIWebLib.ViewOverlay import sliceOverlay, surfaceOverlay
-from MAISIWebLib.Views import ALL, SLICES, Views, emptyCt, registerLayouts
+from MAISIWebLib.Views import ALL, SLICES, Views, emptyCt, prepareSurfaces, registerLayouts
 
 EDIT_SECONDS = 0.5  # edits come in bursts; look at the segmentation once they pause
 
@@ -71,6 +71,7 @@ class Workbench:
         )
         self._layouts = LayoutManager(self.scene, self._app.view_manager, self.server)
         registerLayouts(self._layouts)
+        prepareSurfaces(self._app)
         self.scene.Clear()  # the tools' parts in the views are made anew, and find their views
         self.views = Views(self._app)
         self.state = TypedState(self.server.state, WorkbenchState)
@@ -142,6 +143,8 @@ class Workbench:
     def _onLayout(self, layout: str) -> None:
         self._layouts.set_layout(layout)
         self.segments.show3D(layout == ALL)
+        if layout == ALL:
+            self.views.fitSurfaces()
 
     def _onFilled(self, filled: bool) -> None:
         self.segments.outline(only=not filled)
