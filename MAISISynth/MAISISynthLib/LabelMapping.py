@@ -77,16 +77,25 @@ def mapSegments(segmentationNode: slicer.vtkMRMLSegmentationNode) -> LabelMappin
     for segmentId in segmentation.GetSegmentIDs():
         segment = segmentation.GetSegment(segmentId)
         names[segmentId] = segment.GetName()
-        byTag, byTerminology, byName = labelByTag(segment), labelByTerminology(segment), find_label(segment.GetName())
-        label = next((i for i in (byTag, byTerminology, byName) if i is not None and i != BACKGROUND), None)
+        label = labelOf(segment)
         if label is None:
             continue
         ids[segmentId] = label
-        if byTag is None and byName not in (None, label):
+        byName = find_label(segment.GetName())
+        if labelByTag(segment) is None and byName not in (None, label):
             text = _("The segment '{name}' is taken as {label}, as its terminology says, not as {other}.")
             other = LABELS[byName].name
             disagreements.append(text.format(name=segment.GetName(), label=LABELS[label].name, other=other))
     return LabelMapping(ids, names, tuple(disagreements))
+
+
+def labelOf(segment: slicer.vtkSegment) -> int | None:
+    """The id of what the segment is, by its tag, else by its terminology, else by its name; None if not recognized."""
+    for find in (labelByTag, labelByTerminology, lambda segment: find_label(segment.GetName())):
+        label = find(segment)
+        if label is not None and label != BACKGROUND:
+            return label
+    return None
 
 
 def labelByTag(segment: slicer.vtkSegment) -> int | None:

@@ -36,13 +36,13 @@ def readLabels(segmentationNode: slicer.vtkMRMLSegmentationNode, ids: Mapping[st
     """
     grid = segmentationGrid(segmentationNode)
     segmentation = _withLabelmaps(segmentationNode)
-    reference = _emptyImage(grid)
+    reference = emptyImage(grid)
     layers, layerOfSegment = [], {}
     for index in range(segmentation.GetNumberOfLayers(BINARY_LABELMAP)):
         segmentIds = set(segmentation.GetSegmentIDsForLayer(index, BINARY_LABELMAP)) & set(ids)
         if segmentIds:
             layerOfSegment |= dict.fromkeys(segmentIds, len(layers))
-            layers.append(_resampled(segmentation.GetLayerDataObject(index, BINARY_LABELMAP), reference))
+            layers.append(resampled(segmentation.GetLayerDataObject(index, BINARY_LABELMAP), reference))
     claims = [
         (layerOfSegment[segmentId], segmentation.GetSegment(segmentId).GetLabelValue(), ids[segmentId])
         for segmentId in segmentation.GetSegmentIDs()
@@ -93,20 +93,21 @@ def reachesOutside(segmentationNode: slicer.vtkMRMLSegmentationNode) -> bool:
     return False
 
 
-def _emptyImage(grid: Grid) -> slicer.vtkOrientedImageData:
+def emptyImage(grid: Grid) -> slicer.vtkOrientedImageData:
+    """An image on the grid, before its parent transform, without voxels yet."""
     image = slicer.vtkOrientedImageData()
     image.SetImageToWorldMatrix(slicer.util.vtkMatrixFromArray(grid.localAffine))
     image.SetExtent(0, grid.shape[0] - 1, 0, grid.shape[1] - 1, 0, grid.shape[2] - 1)
     return image
 
 
-def _resampled(layer: slicer.vtkOrientedImageData, reference: slicer.vtkOrientedImageData) -> np.ndarray:
+def resampled(layer: slicer.vtkOrientedImageData, reference: slicer.vtkOrientedImageData) -> np.ndarray:
     """``[I, J, K]`` label values of a layer on the reference grid (nearest neighbor; 0 where the layer ends)."""
-    resampled = slicer.vtkOrientedImageData()
+    result = slicer.vtkOrientedImageData()
     resample = slicer.vtkOrientedImageDataResample.ResampleOrientedImageToReferenceOrientedImage
-    if layer.IsEmpty() or not resample(layer, reference, resampled, False, False):
+    if layer.IsEmpty() or not resample(layer, reference, result, False, False):
         return np.zeros(reference.GetDimensions(), np.uint8)
-    return imageArray(resampled)
+    return imageArray(result)
 
 
 def imageArray(image: vtk.vtkImageData) -> np.ndarray:

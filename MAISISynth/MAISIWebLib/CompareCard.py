@@ -32,7 +32,9 @@ def compareStrip(tool: CompareTool) -> None:
             )
             _choice(_("After"), name.after, name.items)
             iconButton("mdi-swap-horizontal", _("Switch between the two"), click=tool.flicker, id="flicker")
-        html.Div(_("The CT before and after a change can be compared here."), classes="caption flex-grow-1", v_else=True)
+        html.Div(
+            _("The CT before and after a change can be compared here."), classes="caption flex-grow-1", v_else=True
+        )
         with VBtnToggle(v_model=(name.window,), mandatory=True, density="compact", variant="tonal", divided=True):
             for key, (width, level) in WINDOWS.items():
                 with VBtn(NAMES[key], value=key, size="small"):

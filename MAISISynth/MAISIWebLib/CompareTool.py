@@ -63,7 +63,10 @@ class CompareTool:
         self._nodes.append(volumeNode)
         data = self.state.data
         data.items = [
-            {"title": _("CT {number}").format(number=number) if node.GetAttribute(SYNTHETIC) else node.GetName(), "value": node.GetID()}
+            {
+                "title": _("CT {number}").format(number=number) if node.GetAttribute(SYNTHETIC) else node.GetName(),
+                "value": node.GetID(),
+            }
             for number, node in enumerate(self._nodes, 1)
         ]
         data.before = (before or volumeNode).GetID()

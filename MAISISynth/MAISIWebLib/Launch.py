@@ -45,7 +45,9 @@ def serve(
     workbench.open(case)
     controller = workbench.server.controller
     controller.on_server_bind.add(lambda server: access.protect(server.app))
-    text = _("{name} is open at\n\n    http://{host}:{port}/?token={token}\n\nOnly this computer can reach it. Stop: Ctrl+C")
+    text = _(
+        "{name} is open at\n\n    http://{host}:{port}/?token={token}\n\nOnly this computer can reach it. Stop: Ctrl+C"
+    )
     link = text.format(name=case.name, host=HOST, port=port, token=access.token)
     controller.on_server_ready.add(lambda **_state: announce(link))
     try:

@@ -12,7 +12,6 @@ from trame_server import Server
 from trame_server.utils.typed_state import TypedState
 
 from MAISILib.Settings import Settings
-from MAISILib.Translate import _
 from MAISISynthLib.InputPresenter import InputPresenter, InputState
 from MAISISynthLib.SynthesisChoices import Choices
 from MAISISynthLib.SynthesisLogic import MAISISynthLogic
@@ -49,6 +48,7 @@ class SynthesisTool:
         self.state = TypedState(server.state, SynthesisState)
         self._before: slicer.vtkMRMLScalarVolumeNode | None = None
         self._segmentationNode: slicer.vtkMRMLSegmentationNode | None = None
+        self._polling: asyncio.Task | None = None
         settings = Settings()
         self._inputs = InputPresenter(self, logic, settings)
         self._presenter = SynthesisPresenter(self, self._inputs, logic, settings)
@@ -98,7 +98,7 @@ class SynthesisTool:
         """Start, or cancel what runs."""
         self._presenter.press()
         if self._presenter.busy:
-            asyncio.create_task(self._poll())
+            self._polling = asyncio.create_task(self._poll())  # a task that nobody holds may vanish
 
     def dice(self) -> None:
         """Another seed."""
@@ -117,4 +117,3 @@ class SynthesisTool:
             await asyncio.sleep(POLL_SECONDS)
             with self._server.state:
                 self._presenter.poll()
-

@@ -55,9 +55,7 @@ class TumorTool:
         self._lookAt = lookAt
         self._edit: TumorEdit | None = None
         self.state = TypedState(server.state, TumorState)
-        self.state.bind_changes(
-            {self.state.name.radius: self._onRadius, self.state.name.placing: self._onPlacing}
-        )
+        self.state.bind_changes({self.state.name.radius: self._onRadius, self.state.name.placing: self._onPlacing})
         self._server = server
         self.effect = self._editor.get_effect(TumorEffect)
         self.effect.pick = self._pick

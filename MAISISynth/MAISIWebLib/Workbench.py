@@ -162,10 +162,8 @@ class Workbench:
     def _onEdited(self) -> None:
         if self._edited is not None:
             self._edited.cancel()
-        try:
+        if self.server.running:
             self._edited = asyncio.get_running_loop().call_later(EDIT_SECONDS, self._onEditsPaused)
-        except RuntimeError:
-            pass  # the server does not run yet; nothing has been shown
 
     def _onEditsPaused(self) -> None:
         with self.server.state:
