@@ -69,8 +69,13 @@ class SegmentTool:
 
     def paintNew(self) -> None:
         """A new empty segment of the chosen kind of tumor, with the brush on."""
+        taken = self._editor.get_segment_names()
         segmentId = self._editor.add_empty_segment()
-        describeSegment(self._editor.get_segment(segmentId), int(self.state.data.kind))
+        segment = self._editor.get_segment(segmentId)
+        describeSegment(segment, int(self.state.data.kind))
+        name = segment.GetName()
+        names = (name, *(f"{name} {number}" for number in range(2, len(taken) + 3)))
+        segment.SetName(next(name for name in names if name not in taken))
         styleSegments(self.node, {segmentId})
         self._editor.active_segmentation.trigger_modified()
         self._editor.set_active_effect_type(SegmentationEffectPaint)

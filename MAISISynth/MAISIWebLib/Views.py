@@ -18,9 +18,10 @@ EMPTY_HU = -1000
 
 def registerLayouts(manager: LayoutManager) -> None:
     """Make the views and their three arrangements: three slices, slices with 3D, axial only."""
-    axial = ViewLayoutDefinition.slice_view("Axial", color="#ff7676")
-    coronal = ViewLayoutDefinition.slice_view("Coronal", color="#7ddc84")
-    sagittal = ViewLayoutDefinition.slice_view("Sagittal", color="#ffd866")
+    # Named as 3D Slicer names them, so that a saved scene looks at the same slices there.
+    axial = ViewLayoutDefinition.slice_view("Axial", label="Red", color="#ff7676")
+    coronal = ViewLayoutDefinition.slice_view("Coronal", label="Green", color="#7ddc84")
+    sagittal = ViewLayoutDefinition.slice_view("Sagittal", label="Yellow", color="#ffd866")
     threeD = ViewLayoutDefinition.threed_view(name="ThreeD", background_color=("#0b0e12", "#1b222b"))
     across, down = LayoutDirection.Horizontal, LayoutDirection.Vertical
     manager.register_layout_dict(
@@ -67,6 +68,12 @@ class Views:
         """Scroll the slices to RAS mm."""
         for view in self.slices:
             view.get_view_node().JumpSliceByOffsetting(*map(float, position))
+
+    def goThroughMiddle(self, volumeNode: slicer.vtkMRMLScalarVolumeNode) -> None:
+        """Scroll the slices to the middle of a volume."""
+        bounds = [0.0] * 6
+        volumeNode.GetRASBounds(bounds)
+        self.goThrough(np.reshape(bounds, (3, 2)).mean(axis=1))
 
     def goThroughSegment(self, segmentId: str) -> None:
         """Scroll the slices to the middle of a segment of the segmentation that is edited."""

@@ -101,6 +101,7 @@ class Workbench:
         self.state.data.filled = newest is None
         self.tumors.open()
         self.synthesis.open(node, newest)
+        self.views.goThroughMiddle(background)
         self.tumors.showSelected()
         self.views.fitWhenSized()
 
