@@ -15,6 +15,7 @@ from MAISILib.Translate import _
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+LESION_TAG = "MAISI.Lesion"  # segment tag of a lesion that was placed here, with its parameters as JSON
 LABEL_TAG = "MAISI.Label"  # segment tag that holds the id as a number; it wins over terminology and name
 TERMINOLOGY_CONTEXT = "Segmentation category and type - DICOM master list"
 REGION_CONTEXT = "Anatomic codes - DICOM master list"
@@ -96,6 +97,13 @@ def labelOf(segment: slicer.vtkSegment) -> int | None:
         if label is not None and label != BACKGROUND:
             return label
     return None
+
+
+def placedLesions(segmentationNode: slicer.vtkMRMLSegmentationNode) -> dict[str, int]:
+    """Segment ID -> MAISI id of the lesions that were placed with the Tumor tool."""
+    segmentation = segmentationNode.GetSegmentation()
+    ids = mapSegments(segmentationNode).ids
+    return {segmentId: ids[segmentId] for segmentId in ids if segmentation.GetSegment(segmentId).HasTag(LESION_TAG)}
 
 
 def labelByTag(segment: slicer.vtkSegment) -> int | None:

@@ -172,8 +172,13 @@ def readLabelmap(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> LabelVolume:
                 name=volumeNode.GetName()
             )
         )
-    array = slicer.util.arrayFromVolume(labelNode).transpose(2, 1, 0)
-    return LabelVolume(array.astype(np.uint8), volumeGrid(labelNode).worldAffine)
+    return readLabelNode(labelNode)
+
+
+def readLabelNode(labelNode: slicer.vtkMRMLLabelMapVolumeNode) -> LabelVolume:
+    """A copy of a label map of MAISI ids. Raises InputError: it holds no image."""
+    grid = volumeGrid(labelNode)
+    return LabelVolume(slicer.util.arrayFromVolume(labelNode).transpose(2, 1, 0).astype(np.uint8), grid.worldAffine)
 
 
 # ---- to the scene

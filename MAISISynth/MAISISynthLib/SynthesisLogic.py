@@ -10,6 +10,7 @@ import numpy as np
 import slicer
 
 from maisi.errors import InputError
+from maisi.labels import remove_lesions
 from maisi.options import Options
 from maisi.volume import LabelVolume
 from MAISILib.Interpreter import Interpreter
@@ -17,8 +18,8 @@ from MAISILib.Settings import Settings
 from MAISILib.Translate import _
 from MAISILib.Worker import Worker
 from MAISISynthLib.InputCheck import checkInput
-from MAISISynthLib.LabelMapping import LabelMapping
-from MAISISynthLib.SceneIO import reachesOutside, readImage, readLabelmap, readLabels
+from MAISISynthLib.LabelMapping import LabelMapping, placedLesions
+from MAISISynthLib.SceneIO import SYNTHETIC, reachesOutside, readImage, readLabelmap, readLabelNode, readLabels
 from MAISISynthLib.SynthesisJob import REQUEST, SynthesisJob
 from MAISISynthLib.VoxelOrder import inOrderOf
 
@@ -70,6 +71,7 @@ class MAISISynthLogic:
         seed: int | None = None,
         model: str | None = None,
         before: slicer.vtkMRMLScalarVolumeNode | None = None,
+        labelsBefore: slicer.vtkMRMLLabelMapVolumeNode | None = None,
         **options,
     ) -> SynthesisJob:
         """Start to make a CT on the segmentation's own grid. The segmentation and ``before`` are not changed.
@@ -77,7 +79,10 @@ class MAISISynthLogic:
         Args:
             seed: of the noise; None: that of ``before``, else 0. model: a name of ``maisi models``; None: that of
                 ``before``, else "embedded". An edit with the same seed and model has no seam.
-            before: a synthetic CT of an earlier state of this segmentation, to change only where the labels changed.
+            before: a CT of an earlier state of this segmentation, to change only where the labels changed: a synthetic
+                one, or a patient's.
+            labelsBefore: MAISI ids of that earlier state; None: the label map that a synthetic CT carries; for a
+                patient's CT the segmentation without the lesions that were placed with the Tumor tool.
             options: steps, device, solver, guidance, retries and whatever else ``maisi.options.Options`` has.
 
         Raises:
@@ -90,7 +95,8 @@ class MAISISynthLogic:
         labels = readLabels(segmentationNode, check.mapping.ids)
         edited = None
         if before is not None:
-            edited = inOrderOf(readImage(before), labels), inOrderOf(readLabelmap(before), labels)
+            old = _labelsBefore(before, labelsBefore, segmentationNode, labels)
+            edited = inOrderOf(readImage(before), labels), inOrderOf(old, labels)
             _checkEdit(before.GetName(), edited, labels)
         earlier = requestOf(before) if before else {}
         notices = check.mapping.notices + _missing(check.mapping, labels)
@@ -111,6 +117,28 @@ def requestOf(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> dict[str, Any]:
     except ValueError:
         return {}
     return request if isinstance(request, dict) else {}
+
+
+def _labelsBefore(
+    volumeNode: slicer.vtkMRMLScalarVolumeNode,
+    labelNode: slicer.vtkMRMLLabelMapVolumeNode | None,
+    segmentationNode: slicer.vtkMRMLSegmentationNode,
+    labels: LabelVolume,
+) -> LabelVolume:
+    """The labels that fit ``volumeNode`` as it is. Raises InputError: nothing tells what was edited."""
+    if labelNode is not None:
+        return readLabelNode(labelNode)
+    if volumeNode.GetAttribute(SYNTHETIC):
+        return readLabelmap(volumeNode)
+    placed = placedLesions(segmentationNode)
+    if not placed:
+        text = _(
+            "Nothing tells what is new in the segmentation of '{name}': place a lesion with the Tumor tool, or give "
+            "the label map from before the edit."
+        )
+        raise InputError(text.format(name=volumeNode.GetName()))
+    new = readLabels(segmentationNode, placed).array == labels.array
+    return LabelVolume(np.where(new, remove_lesions(labels.array), labels.array), labels.affine)
 
 
 def _checkEdit(name: str, edited: tuple, labels: LabelVolume) -> None:

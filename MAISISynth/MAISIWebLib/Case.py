@@ -18,6 +18,7 @@ from MAISISynthLib.InputCheck import checkInput
 from MAISISynthLib.LabelColors import labelColors
 from MAISISynthLib.LabelMapping import mapSegments
 from MAISISynthLib.NodeGrid import Grid, segmentationGrid, volumeGrid
+from MAISISynthLib.SampleData import loadSegmentation
 from MAISISynthLib.SceneIO import LABELS_REFERENCE, SYNTHETIC, addSegmentation, addVolume, readLabels
 from MAISISynthLib.VoxelOrder import inOrderOf
 
@@ -91,15 +92,7 @@ def _only(paths: list[Path], folder: Path, kind: str) -> Path:
 def _openLabels(scene: slicer.vtkMRMLScene, path: Path, source: str) -> slicer.vtkMRMLSegmentationNode:
     if not path.name.endswith(".seg.nrrd"):
         return addSegmentation(scene, read_labels(path, source), path.name.partition(".")[0])
-    if not path.is_file():
-        raise InputError(_("{path} does not exist.").format(path=path))
-    node = scene.AddNewNodeByClass("vtkMRMLSegmentationNode", path.name.partition(".")[0])
-    storage = slicer.vtkMRMLSegmentationStorageNode()
-    storage.SetFileName(str(path))
-    if not storage.ReadData(node):
-        raise InputError(_("{path} cannot be read as a segmentation; it may be damaged.").format(path=path))
-    node.CreateDefaultDisplayNodes()
-    return node
+    return loadSegmentation(scene, path, path.name.partition(".")[0])
 
 
 def _openImage(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 
 import numpy as np
 import torch
@@ -10,15 +11,17 @@ from torch import Tensor
 
 from maisi.errors import Cancelled, InputError
 from maisi.models.networks import COMPRESSION, LATENT_CHANNELS
+from maisi.models.norms import Statistics
 from maisi.models.variants import Variant
 from maisi.models.weights import Networks
-from maisi.tiling.chain import decoder_chain, encoder_chain
-from maisi.tiling.tiles import Box, Tiles, run_tiles
-from maisi.volume import ImageVolume, LabelVolume
+from maisi.tiling.chain import Chain, decoder_chain, encoder_chain
+from maisi.tiling.tiles import ChainStatistics, Tiles, run_box, run_tiles
+from maisi.volume import Box, ImageVolume, LabelVolume
 
 Progress = Callable[[str, int, int], None]
 
 AIR_HU = -1000
+BOX_TILE = 24  # latents; a part is rarely larger
 _LAST = torch.channels_last_3d
 
 
@@ -35,6 +38,7 @@ def decode(
     *,
     affine: np.ndarray | None = None,
     tiles: Tiles | None = None,
+    gathered: ChainStatistics | None = None,
     progress: Progress | None = None,
     cancelled: Callable[[], bool] | None = None,
 ) -> ImageVolume:
@@ -43,6 +47,7 @@ def decode(
     Args:
         latents: ``[1, 4, i, j, k]``. labels: on the model grid, ``[4i, 4j, 4k]``; None: nothing becomes background.
         affine: of the image where there are no labels. tiles: None: the whole volume at once.
+        gathered: is filled with what :func:`decode_box` needs to decode a part of this volume again.
         progress: called with ("decode", done, total) after each tile. cancelled: asked before each tile.
 
     Returns:
@@ -52,28 +57,89 @@ def decode(
     Raises:
         Cancelled: on request.
     """
-    network, variant, device = networks.autoencoder, networks.variant, networks.device
-    latents = latents.to(device, next(network.parameters()).dtype).contiguous(memory_format=_LAST)
+    chain, latents = decoder_chain(networks.autoencoder), _ready(networks, latents)
     image = np.empty([n * COMPRESSION for n in latents.shape[2:]], np.int16)
 
     def write(box: Box, unit: Tensor) -> None:
-        limits = np.iinfo(np.int16)
-        values = variant.intensity.to_hu(unit[0, 0]).round_().clamp_(limits.min, limits.max).to(torch.int16)
-        if labels is not None:
-            values[torch.from_numpy(np.ascontiguousarray(labels.array[box])).to(device) == 0] = background(variant)
-        torch.from_numpy(image)[box] = values.to("cpu")
+        torch.from_numpy(image)[box] = _to_int16(unit, networks, None if labels is None else labels.array[box])
 
     report, check = _reporting("decode", progress, cancelled)
     if tiles is None:
         check()
-        write(tuple(slice(0, n) for n in image.shape), network.decode(latents))
+        with nullcontext() if gathered is None else _gathering(chain, gathered):
+            unit = networks.autoencoder.decode(latents)
+        write(tuple(slice(0, n) for n in image.shape), unit)
         report(1, 1)
     else:
-        chain = decoder_chain(network)
-        run_tiles(
-            chain, tiles, latents.shape[2:], lambda box: latents[(..., *box)], write, progress=report, check=check
-        )
+        read = lambda box: latents[(..., *box)]  # noqa: E731
+        statistics = run_tiles(chain, tiles, latents.shape[2:], read, write, progress=report, check=check)
+        if gathered is not None:
+            gathered.update(statistics)
     return ImageVolume(image, affine if labels is None else labels.affine)
+
+
+@torch.inference_mode()
+def decode_box(
+    networks: Networks,
+    latents: Tensor,
+    box: Box,
+    statistics: ChainStatistics,
+    labels: np.ndarray | None = None,
+    *,
+    size: int = BOX_TILE,
+    progress: Progress | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> np.ndarray:
+    """A part of the image of ``latents``: int16 voxels of ``box``, which is told in latents.
+
+    Args:
+        latents: ``[1, 4, i, j, k]``, of the whole volume. labels: uint8 of the whole ``[4i, 4j, 4k]``, or None.
+        statistics: what :func:`decode` gathered, of these latents or of ones that differ a little. size: of tiles, in
+            latents. The others, and what is raised: as for :func:`decode`.
+    """
+    latents = _ready(networks, latents)
+    origin = [s.start * COMPRESSION for s in box]
+    image = np.empty([(s.stop - s.start) * COMPRESSION for s in box], np.int16)
+
+    def write(place: Box, unit: Tensor) -> None:
+        here = tuple(slice(s.start - o, s.stop - o) for s, o in zip(place, origin, strict=True))
+        torch.from_numpy(image)[here] = _to_int16(unit, networks, None if labels is None else labels[place])
+
+    report, check = _reporting("decode", progress, cancelled)
+    chain, shape = decoder_chain(networks.autoencoder), latents.shape[2:]
+    read = lambda place: latents[(..., *place)]  # noqa: E731
+    run_box(chain, size, shape, box, statistics, read, write, progress=report, check=check)
+    return image
+
+
+def _ready(networks: Networks, latents: Tensor) -> Tensor:
+    return latents.to(networks.device, next(networks.autoencoder.parameters()).dtype).contiguous(memory_format=_LAST)
+
+
+def _to_int16(unit: Tensor, networks: Networks, labels: np.ndarray | None) -> Tensor:
+    """Rounded image values on the host, of the decoder's output ``[1, 1, I, J, K]``; background where labels are 0."""
+    limits = np.iinfo(np.int16)
+    values = networks.variant.intensity.to_hu(unit[0, 0]).round_().clamp_(limits.min, limits.max).to(torch.int16)
+    if labels is not None:
+        outside = torch.from_numpy(np.ascontiguousarray(labels)).to(values.device) == 0
+        values[outside] = background(networks.variant)
+    return values.to("cpu")
+
+
+@contextmanager
+def _gathering(chain: Chain, gathered: ChainStatistics) -> Iterator[None]:
+    """While the network runs as a whole, take the statistics that the norms of ``chain`` see."""
+    found = {k: Statistics(layer.norm) for k, layer in enumerate(chain.layers) if layer.norm is not None}
+    hooks = [
+        chain.layers[k].norm.register_forward_pre_hook(lambda _norm, inputs, taken=taken: taken.add(inputs[0]))
+        for k, taken in found.items()
+    ]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+    gathered.update({k: taken.of_channels() for k, taken in found.items()})
 
 
 @torch.inference_mode()

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from math import prod
 
 import numpy as np
 import torch
@@ -17,24 +18,33 @@ from maisi.devices import resolve_device
 from maisi.errors import OutOfMemoryError
 from maisi.mask_embedding import embed_in_tiles
 from maisi.models.fast import accelerate, compile_network
+from maisi.models.networks import COMPRESSION, LATENT_CHANNELS
 from maisi.models.variants import get_variant
 from maisi.models.weights import ROLES, Networks, load_networks
 from maisi.options import Options
-from maisi.planning import Plan
+from maisi.planning import Plan, network_calls
+from maisi.runs import RUNS, Run
 from maisi.sampling.conditions import Target
 from maisi.sampling.reference import as_reference
 from maisi.sampling.sampler import Progress, Start, check_cancelled, mask_embedding, sample_latents
+from maisi.sampling.trajectory import Recorded
+from maisi.tiling.tiles import ChainStatistics
 from maisi.volume import ImageVolume, LabelVolume
 from maisi.windows import decode_compatible
 
 
 @dataclass(frozen=True)
 class Made:
-    """An image on the model grid, the latents ``[4, i, j, k]`` float32 it was decoded from, and how it was done."""
+    """An image on the model grid, the latents ``[4, i, j, k]`` float32 it was decoded from, and how it was done.
+
+    Attributes:
+        run: what a local edit of the image needs, where there is room for it.
+    """
 
     image: ImageVolume
     latents: np.ndarray
     plan: Plan
+    run: Run | None = None
 
 
 def make_image(
@@ -57,13 +67,14 @@ def make_image(
     plan.check()
     while True:
         try:
-            with _memory_errors(plan.device):
+            with memory_errors(plan.device):
                 return _attempt(plan, labels, options, start, progress, cancelled)
         except OutOfMemoryError:
             smaller = plan.smaller()
             if smaller is None:
                 raise
             plan = smaller
+        RUNS.clear()
         free_networks()  # out here, where the error no longer holds on to what filled the memory
 
 
@@ -85,9 +96,10 @@ def _attempt(
 ) -> Made:
     check_cancelled(cancelled)
     progress("load", 0, 1)
-    roles = ROLES if labels is not None else tuple(role for role in ROLES if role != "controlnet")
-    networks = _networks(options.model, plan.device, plan.precision, options.compatible, options.compiled, roles)
+    networks = loaded_networks(plan, options, masked=labels is not None)
     progress("load", 1, 1)
+    states: list[Tensor] | None = [] if _can_be_kept(plan, labels, options) else None
+    statistics: ChainStatistics = {}
     grid_labels = None if labels is None else plan.grid.labels_to_model(labels)
     target = Target(plan.model_shape, _spacing(plan), None if grid_labels is None else grid_labels.array)
 
@@ -98,9 +110,9 @@ def _attempt(
             return embed_in_tiles(networks, masks, plan.dtype, plan.embedding)
         return torch.cat([mask_embedding(networks, mask[None], plan.dtype) for mask in masks])
 
-    with _on_device(networks, plan, "unet", "controlnet"):
-        latents = sample_latents(networks, target, options, embed, progress, cancelled, start, plan.dtype)
-    with _on_device(networks, plan, "autoencoder"):
+    with on_device(networks, plan, "unet", "controlnet"):
+        latents = sample_latents(networks, target, options, embed, progress, cancelled, start, plan.dtype, states)
+    with on_device(networks, plan, "autoencoder"):
         if options.compatible:
             progress("decode", 0, 1)
             image = decode_compatible(networks, latents, grid_labels, affine=plan.grid.model_affine)
@@ -112,10 +124,30 @@ def _attempt(
                 grid_labels,
                 affine=plan.grid.model_affine,
                 tiles=plan.decoding,
+                gathered=None if states is None else statistics,
                 progress=progress,
                 cancelled=cancelled,
             )
-    return Made(image, latents[0].float().cpu().numpy(), plan)
+    result = latents[0].float().cpu().numpy()
+    if states is None:
+        return Made(image, result, plan)
+    run = Run(options.to_json(), plan.grid, labels, grid_labels.array, result, Recorded(states), statistics)
+    return Made(image, result, plan, run)
+
+
+def loaded_networks(plan: Plan, options: Options, masked: bool = True) -> Networks:
+    """The networks for a job, ready to run; those of the last job stay loaded. Raises WeightsError."""
+    roles = ROLES if masked else tuple(role for role in ROLES if role != "controlnet")
+    return _networks(options.model, plan.device, plan.precision, options.compatible, options.compiled, roles)
+
+
+def _can_be_kept(plan: Plan, labels: LabelVolume | None, options: Options) -> bool:
+    """Whether the image can be edited locally later, and what that needs can be kept."""
+    schedule = get_variant(options.model).schedule
+    if labels is None or options.compatible or schedule.kind != "rectified_flow":
+        return False
+    calls = network_calls(options, schedule)
+    return RUNS.has_room_for(calls * 2 * LATENT_CHANNELS * prod(plan.model_shape) // COMPRESSION**3)
 
 
 def _spacing(plan: Plan) -> np.ndarray:
@@ -126,7 +158,6 @@ def _spacing(plan: Plan) -> np.ndarray:
 def _networks(
     model: str, device: str, precision: str, compatible: bool, compiled: bool, roles: tuple[str, ...]
 ) -> Networks:
-    """The networks of the last job stay loaded."""
     networks = load_networks(get_variant(model), resolve_device(device), roles, half=False if compatible else None)
     if compatible:
         return as_reference(networks)
@@ -142,7 +173,7 @@ def _networks(
 
 
 @contextmanager
-def _on_device(networks: Networks, plan: Plan, *roles: str) -> Iterator[None]:
+def on_device(networks: Networks, plan: Plan, *roles: str) -> Iterator[None]:
     """Networks ``roles`` are on the device; afterwards, where the plan says so, in the host's memory."""
     present = [network for role in roles if (network := getattr(networks, role)) is not None]
     if plan.offload:
@@ -157,7 +188,7 @@ def _on_device(networks: Networks, plan: Plan, *roles: str) -> Iterator[None]:
 
 
 @contextmanager
-def _memory_errors(device: str) -> Iterator[None]:
+def memory_errors(device: str) -> Iterator[None]:
     """Turn the several ways in which torch runs out of memory into one."""
     try:
         yield

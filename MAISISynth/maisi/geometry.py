@@ -8,7 +8,7 @@ padded; elsewhere they are resampled. The user's whole field of view is always k
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -16,7 +16,7 @@ from scipy import ndimage
 
 from maisi.errors import InputError
 from maisi.labels import BACKGROUND
-from maisi.volume import ImageVolume, LabelVolume, Volume
+from maisi.volume import Box, ImageVolume, LabelVolume, Volume
 
 AIR_HU = -1000
 MIN_FOV_MM, MAX_FOV_MM = 32.0, 2500.0  # outside, a spacing is surely wrong or nothing can be recognised
@@ -97,6 +97,43 @@ class GridPlan:
     def mask_to_user(self, mask: np.ndarray) -> np.ndarray:
         """A boolean ``[I, J, K]`` mask of the model grid on the user's grid: nearest voxel."""
         return self._to_user(Volume(mask, self.model_affine), False, _nearest)
+
+    def box_to_model(self, box: Box) -> Box:
+        """The smallest box of the model grid around a ``box`` of the user's grid."""
+        model = []
+        for axis, (size, scale, offset) in enumerate(zip(self.model_shape, self.scale, self.shift, strict=True)):
+            user = self.order[axis]
+            ends = np.array([box[user].start, box[user].stop - 1], float)
+            if axis in self.flips:
+                ends = self.user_shape[user] - 1 - ends[::-1]
+            low, high = (ends - offset) / scale
+            model.append(slice(max(int(np.floor(low)), 0), min(int(np.ceil(high)) + 1, size)))
+        return tuple(model)
+
+    def part(self, box: Box) -> tuple[GridPlan, Box]:
+        """The plan for a ``box`` of the model grid alone, and the box of the user's grid that goes with it.
+
+        The latter holds every voxel whose neighbours on the model grid lie in ``box``. Near its faces values that are
+        resampled differ from those of the whole, because what lies beyond is not seen.
+        """
+        user, shift = [], []
+        for axis, (model, scale, offset) in enumerate(zip(box, self.scale, self.shift, strict=True)):
+            count = self.user_shape[self.order[axis]]
+            low, high = (end * scale + offset for end in (model.start, model.stop - 1))
+            low, high = (int(np.clip(end, 0, count - 1)) for end in (np.floor(low), np.ceil(high)))
+            shift.append(model.start * scale + offset - low)
+            user.append(slice(count - 1 - high, count - low) if axis in self.flips else slice(low, high + 1))
+        user_box = tuple(user[axis] for axis in np.argsort(self.order))
+        affine = self.user_affine.copy()
+        affine[:3, 3] += affine[:3, :3] @ [s.start for s in user_box]
+        part = replace(
+            self,
+            user_shape=tuple(s.stop - s.start for s in user_box),
+            user_affine=affine,
+            model_shape=tuple(s.stop - s.start for s in box),
+            shift=tuple(shift),
+        )
+        return part, user_box
 
     def _to_model(self, volume: Volume, fill: float, resample: _Resample) -> np.ndarray:
         _check_grid(volume, self.user_shape, self.user_affine, "the grid that was planned for")

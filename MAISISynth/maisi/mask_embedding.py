@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -9,7 +11,8 @@ from torch import Tensor
 from maisi.models.networks import mask_bits
 from maisi.models.weights import Networks
 from maisi.tiling.chain import embedding_chain
-from maisi.tiling.tiles import Box, Tiles, run_tiles
+from maisi.tiling.tiles import Tiles, run_box, run_tiles
+from maisi.volume import Box
 
 
 @torch.inference_mode()
@@ -27,12 +30,32 @@ def embed_in_tiles(networks: Networks, labels: np.ndarray, dtype: torch.dtype, t
     embedding = torch.empty((len(labels), chain.channels[-1], *shape), dtype=dtype, device=networks.device)
     for array, result in zip(labels, embedding, strict=True):
 
-        def read(box: Box, array: np.ndarray = array) -> Tensor:
-            mask = torch.from_numpy(np.ascontiguousarray(array[box]))[None, None].to(networks.device)
-            return mask_bits(mask, dtype).contiguous(memory_format=torch.channels_last_3d)
-
         def write(box: Box, values: Tensor, result: Tensor = result) -> None:
             result[(..., *box)] = values[0]
 
-        run_tiles(chain, tiles, shape, read, write)
+        run_tiles(chain, tiles, shape, _bits_of(array, networks, dtype), write)
     return embedding
+
+
+@torch.inference_mode()
+def embed_box(networks: Networks, labels: np.ndarray, dtype: torch.dtype, box: Box) -> Tensor:
+    """The ``box`` (of latents) of what :func:`embed_in_tiles` gives, ``[B, C, i, j, k]``; the rest is not computed."""
+    chain = embedding_chain(networks.controlnet.controlnet_cond_embedding)
+    shape = [n // chain.scales[0] for n in labels.shape[1:]]
+    parts = []
+    for array in labels:
+        largest = max(s.stop - s.start for s in box)
+        run_box(
+            chain, largest, shape, box, {}, _bits_of(array, networks, dtype), lambda _box, values: parts.append(values)
+        )
+    return torch.cat(parts)
+
+
+def _bits_of(array: np.ndarray, networks: Networks, dtype: torch.dtype) -> Callable[[Box], Tensor]:
+    """Reads boxes of a label array ``[4i, 4j, 4k]`` as bit planes on the device."""
+
+    def read(box: Box) -> Tensor:
+        mask = torch.from_numpy(np.ascontiguousarray(array[box]))[None, None].to(networks.device)
+        return mask_bits(mask, dtype).contiguous(memory_format=torch.channels_last_3d)
+
+    return read

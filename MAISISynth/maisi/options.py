@@ -10,6 +10,7 @@ from maisi.errors import InputError
 SOLVERS = ("euler", "adams-bashforth", "heun", "ddpm", "ddim")
 TIME_GRIDS = ("reference", "clean")
 REGIONS = ("head", "chest", "abdomen", "pelvis")
+METHODS = ("local", "full")
 PRECISIONS = ("auto", "float32", "float16", "bfloat16")
 
 
@@ -32,6 +33,8 @@ class Options:
         precision: of the networks: "auto" (by device), "float32", "float16", "bfloat16".
         compiled: let torch.compile make faster kernels; takes minutes at first, pays on CUDA with many images.
         retries: how often to try again with another seed when the quality check fails.
+        method: of an edit: "local" computes only its surroundings (where the model and ``compatible`` allow it),
+            "full" the whole image anew with the same seed.
         device: "auto", "cpu", "mps", "cuda" or "cuda:N".
 
     Raises:
@@ -50,6 +53,7 @@ class Options:
     precision: str = "auto"
     compiled: bool = False
     retries: int = 0
+    method: str = "local"
     device: str = "auto"
 
     def __post_init__(self) -> None:
@@ -62,6 +66,7 @@ class Options:
             ("solver", self.solver or SOLVERS[0], SOLVERS),
             ("time grid", self.time_grid or TIME_GRIDS[0], TIME_GRIDS),
             ("precision", self.precision, PRECISIONS),
+            ("method", self.method, METHODS),
             *(("body region", region, REGIONS) for region in self.regions),
         ):
             if value not in known:

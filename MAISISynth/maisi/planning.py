@@ -21,7 +21,7 @@ from maisi.geometry import GridPlan, plan_grid
 from maisi.metering import Cost
 from maisi.models.fast import accelerate
 from maisi.models.networks import COMPRESSION
-from maisi.models.variants import Variant, get_variant
+from maisi.models.variants import Schedule, Variant, get_variant
 from maisi.options import Options
 from maisi.tiling.tile_plan import HOST, TILE_SIZES
 from maisi.tiling.tiles import Tiles
@@ -116,8 +116,12 @@ def plan(shape: Sequence[int], affine: np.ndarray, options: Options) -> Plan:
     Raises:
         InputError: unknown model or device, a grid that cannot be used, or a precision that the device does not have.
     """
+    return plan_on(plan_grid(shape, affine, get_variant(options.model).grid), options)
+
+
+def plan_on(grid: GridPlan, options: Options) -> Plan:
+    """The same for a model grid that is already chosen, or a part of one."""
     device = resolve_device(options.device)
-    grid = plan_grid(shape, affine, get_variant(options.model).grid)
     return _fastest(grid, options, str(device), free_memory_gb(device), free_memory_gb(torch.device(HOST)))
 
 
@@ -221,11 +225,10 @@ class _Job:
 
     def _calls(self) -> tuple[int, int]:
         """Sets of conditions (two with guidance), and evaluations of the networks."""
-        schedule, options = self.variant.schedule, self.options
+        options = self.options
         guidance = self.variant.guidance if options.guidance is None else options.guidance
         branches = 2 if guidance else 1
-        per_step = 2 if (options.solver or schedule.solver) == "heun" else 1
-        return branches, branches * per_step * (options.steps or schedule.steps)
+        return branches, branches * network_calls(options, self.variant.schedule)
 
     def _embedding(self, budget: float) -> tuple[Tiles | None, Cost]:
         whole = self.costs.embed(None)
@@ -245,6 +248,12 @@ class _Job:
         best = costs.decode_tiles(self.device, budget, host_budget, sizes)
         best = best or costs.smallest_tiles(self.device, budget, host_budget)
         return best.tiles, best.flop, best.device_bytes, best.host_bytes
+
+
+def network_calls(options: Options, schedule: Schedule) -> int:
+    """How often the networks are called for one set of conditions (of Heun's last step one call too many)."""
+    per_step = 2 if (options.solver or schedule.solver) == "heun" else 1
+    return per_step * (options.steps or schedule.steps)
 
 
 def _changes(before: Plan, after: Plan) -> str:

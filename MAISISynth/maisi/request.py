@@ -121,12 +121,14 @@ def read_inputs(request: Request) -> Inputs:
 
 def run(request: Request, inputs: Inputs, progress: Callable[[str, int, int], None]) -> SynthesisResult:
     """Make the image. Raises what :mod:`maisi.synthesis` raises."""
-    from maisi import synthesis
+    from maisi import editing, synthesis
 
     settings = {**request.options.to_json(), **inputs.arrays, "strength": request.strength, "progress": progress}
     if request.command == "generate":
         return synthesis.generate(request.shape, request.spacing, **settings)
-    return getattr(synthesis, request.command)(*inputs.volumes.values(), **settings)
+    if request.command == "edit":
+        return editing.edit(*inputs.volumes.values(), **settings)
+    return synthesis.synthesize(*inputs.volumes.values(), **settings)
 
 
 def array_sha256(array: np.ndarray) -> str:

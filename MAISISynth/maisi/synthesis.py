@@ -1,4 +1,4 @@
-"""The main jobs on the user's own grid: an image for a label map, an image without one, an edited region anew."""
+"""The main jobs on the user's own grid: an image for a label map, an image without one (edits: maisi.editing)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from scipy import ndimage
 
 from maisi.body import with_body
 from maisi.checks.hu import BANDS, COMPATIBLE_BANDS, OrganReading, check_hu
@@ -18,6 +17,7 @@ from maisi.errors import InputError
 from maisi.models.variants import Variant, get_variant
 from maisi.options import Options
 from maisi.planning import Plan, plan
+from maisi.runs import RUNS
 from maisi.sampling.sampler import Progress, Start, check_cancelled, check_fit
 from maisi.volume import ImageVolume, LabelVolume
 
@@ -100,54 +100,6 @@ def generate(
     return job.run(chosen, [])
 
 
-def edit(
-    image: ImageVolume,
-    before: LabelVolume,
-    after: LabelVolume,
-    *,
-    margin_mm: float = 8.0,
-    **options: Any,
-) -> SynthesisResult:
-    """``image`` with the region where the labels changed synthesized anew.
-
-    Inside the changed region the new CT is taken; across ``margin_mm`` around it both are blended; beyond, every voxel
-    is bit-identical to ``image``. Use the seed of the first synthesis for a seamless border.
-
-    Args:
-        image, before, after: on one grid. options: as for :func:`synthesize`.
-
-    Returns:
-        The result, dtype of ``image``; ``info`` also has ``edited_voxels`` and ``blended_voxels``.
-
-    Raises:
-        InputError: different grids, or nothing changed; and all that :func:`synthesize` raises.
-    """
-    for volume, name in ((before, "label map before the edit"), (after, "label map after the edit")):
-        if not volume.same_grid(image):
-            raise InputError(f"The {name} and the CT are on different grids; resample one to the other first.")
-    changed = before.array != after.array
-    if not changed.any():
-        raise InputError("Nothing was edited: the two label maps are the same.")
-    complete, notice = with_body(after, image)
-    fresh = synthesize(complete, **options)
-    weight, box = _blend_weight(changed, image.spacing, margin_mm)
-    old, new = image.array[box].astype(np.float32), fresh.image.array[box].astype(np.float32)
-    blended = old + weight * (new - old)
-    if np.issubdtype(image.array.dtype, np.integer):
-        blended = np.rint(blended)
-    result = image.array.copy()
-    result[box] = np.where(weight > 0, blended.astype(image.array.dtype), image.array[box])
-    edited = ImageVolume(result, image.affine)
-    info = {
-        **fresh.info,
-        "notices": [*([notice] if notice else []), *fresh.info["notices"]],
-        "checks": [asdict(reading) for reading in _check(edited, after, Options.from_json(fresh.info["options"]))],
-        "edited_voxels": int(changed.sum()),
-        "blended_voxels": int((weight > 0).sum()),
-    }
-    return SynthesisResult(edited, info, fresh.latents)
-
-
 class _Job:
     """One image on the user's grid, tried again with other seeds while it fails the quality check."""
 
@@ -175,24 +127,15 @@ class _Job:
             if all(reading.passed for reading in attempts[-1][0]):
                 break
         checks, image, made, seed = max(attempts, key=lambda a: sum(r.passed for r in a[0]))  # the first of the best
+        if made.run is not None:
+            RUNS.remember(image.array, made.run)
         notices = [*notices, *made.plan.notices, *_retry_notices(attempts, seed)]
-        info = {
-            "options": options.to_json(),
-            "model": self.variant.name,
-            "model_sha256": self.variant.checksum,
-            "device": made.plan.device,
-            "precision": made.plan.precision,
-            "seed": seed,
-            "steps": options.steps or self.variant.schedule.steps,
-            "seconds": round(time.monotonic() - started, 2),
-            "notices": notices,
-            "checks": [asdict(reading) for reading in checks],
-        }
-        return SynthesisResult(image, info, made.latents)
+        info = describe(replace(options, seed=seed), made.plan, started, notices, checks)
+        return SynthesisResult(image, {**info, "options": options.to_json()}, made.latents)
 
     def _check(self, image: ImageVolume, options: Options) -> list[OrganReading]:
         self.progress("check", 0, 1)
-        readings = _check(image, self.labels, options)
+        readings = check(image, self.labels, options)
         self.progress("check", 1, 1)
         return readings
 
@@ -205,7 +148,26 @@ class _Job:
         return ImageVolume(values, image.affine)
 
 
-def _check(image: ImageVolume, labels: LabelVolume | None, options: Options) -> list[OrganReading]:
+def describe(
+    options: Options, made_by: Plan, started: float, notices: Sequence[str], checks: Sequence[OrganReading]
+) -> dict[str, Any]:
+    """How an image came about, see :class:`SynthesisResult`. ``started``: by ``time.monotonic()``."""
+    variant = get_variant(options.model)
+    return {
+        "options": options.to_json(),
+        "model": variant.name,
+        "model_sha256": variant.checksum,
+        "device": made_by.device,
+        "precision": made_by.precision,
+        "seed": options.seed,
+        "steps": options.steps or variant.schedule.steps,
+        "seconds": round(time.monotonic() - started, 2),
+        "notices": list(notices),
+        "checks": [asdict(reading) for reading in checks],
+    }
+
+
+def check(image: ImageVolume, labels: LabelVolume | None, options: Options) -> list[OrganReading]:
     """The quality check; there is none for MR, nor without a label map."""
     if labels is None or get_variant(options.model).image != "ct":
         return []
@@ -215,15 +177,3 @@ def _check(image: ImageVolume, labels: LabelVolume | None, options: Options) -> 
 def _retry_notices(attempts: Sequence[tuple], seed: int) -> list[str]:
     failed = [f"{a[3]} ({', '.join(r.name for r in a[0] if not r.passed)})" for a in attempts if a[3] != seed]
     return [f"The quality check failed with seed {', '.join(failed)}; seed {seed} was taken."] if failed else []
-
-
-def _blend_weight(changed: np.ndarray, spacing: np.ndarray, margin_mm: float) -> tuple[np.ndarray, tuple[slice, ...]]:
-    """1 where labels changed, falling smoothly to 0 at ``margin_mm`` from there; and the box outside which it is 0."""
-    reach = np.ceil(margin_mm / spacing).astype(int) + 1
-    found = ndimage.find_objects(changed.astype(np.uint8))[0]
-    box = tuple(
-        slice(max(0, s.start - r), min(n, s.stop + r)) for s, r, n in zip(found, reach, changed.shape, strict=True)
-    )
-    distance = ndimage.distance_transform_edt(~changed[box], sampling=spacing)
-    ramp = (1 - distance / margin_mm).clip(0, 1) if margin_mm > 0 else (distance == 0).astype(float)
-    return (ramp * ramp * (3 - 2 * ramp)).astype(np.float32), box

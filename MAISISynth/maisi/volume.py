@@ -8,6 +8,8 @@ import numpy as np
 
 from maisi.errors import InputError
 
+Box = tuple[slice, slice, slice]  # of voxels along I, J, K
+
 
 @dataclass(frozen=True)
 class Volume:

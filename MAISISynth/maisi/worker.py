@@ -141,7 +141,7 @@ def synthesize(
     request: Synthesize, progress: Callable[[str, int, int], None], cancelled: Callable[[], bool]
 ) -> tuple[ImageVolume, dict]:
     """Call the backend: a whole CT, or an edit where the request has an image. Raises what the backend raises."""
-    from maisi import synthesis
+    from maisi import editing, synthesis
 
     if len(request.affine) != 16:
         raise InputError(f"The affine must have 16 numbers, got {len(request.affine)}.")
@@ -159,7 +159,7 @@ def synthesize(
     else:
         image = ImageVolume(read(request.image), affine)
         before = LabelVolume(read(request.labels_before), affine)
-        result = synthesis.edit(image, before, labels, **options)
+        result = editing.edit(image, before, labels, **options)
     return result.image, result.info
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from maisi import engine, planning, synthesis
+from maisi import editing, engine, planning, synthesis
 from maisi.errors import Cancelled, InputError, OutOfMemoryError
 from maisi.volume import ImageVolume, LabelVolume
 
@@ -130,7 +130,7 @@ class TestEdit:
     def test_beyond_the_margin_every_voxel_is_identical(
         self, a_tiny_model, a_ct, a_torso_with_a_liver, a_torso_with_a_liver_lesion, margin
     ):
-        result = synthesis.edit(
+        result = editing.edit(
             a_ct, a_torso_with_a_liver, a_torso_with_a_liver_lesion, model=a_tiny_model, margin_mm=margin
         )
         far = np.ones(a_ct.shape, bool)
@@ -143,7 +143,7 @@ class TestEdit:
         self, a_tiny_model, a_ct, a_torso_with_a_liver, a_torso_with_a_liver_lesion
     ):
         fresh = synthesis.synthesize(a_torso_with_a_liver_lesion, model=a_tiny_model, seed=2).image.array
-        edited = synthesis.edit(a_ct, a_torso_with_a_liver, a_torso_with_a_liver_lesion, model=a_tiny_model, seed=2)
+        edited = editing.edit(a_ct, a_torso_with_a_liver, a_torso_with_a_liver_lesion, model=a_tiny_model, seed=2)
         lesion = a_torso_with_a_liver_lesion.array == 26
         assert (edited.image.array[lesion] == fresh[lesion]).all()
         assert edited.info["edited_voxels"] == lesion.sum()
@@ -152,16 +152,16 @@ class TestEdit:
         array = a_torso_with_a_liver.array.copy()
         array[36, 31, 0] = 26
         after = LabelVolume(array, a_torso_with_a_liver.affine)
-        assert synthesis.edit(a_ct, a_torso_with_a_liver, after, model=a_tiny_model).info["edited_voxels"] == 1
+        assert editing.edit(a_ct, a_torso_with_a_liver, after, model=a_tiny_model).info["edited_voxels"] == 1
 
     def test_no_change_gets_a_sentence(self, a_tiny_model, a_ct, a_torso_with_a_liver):
         with pytest.raises(InputError, match="Nothing was edited"):
-            synthesis.edit(a_ct, a_torso_with_a_liver, a_torso_with_a_liver, model=a_tiny_model)
+            editing.edit(a_ct, a_torso_with_a_liver, a_torso_with_a_liver, model=a_tiny_model)
 
     def test_other_grids_get_a_sentence(self, a_tiny_model, a_ct, a_torso_with_a_liver, a_torso_with_a_liver_lesion):
         moved = a_ct.affine.copy()
         moved[0, 3] += 1.0
         with pytest.raises(InputError, match="different grids"):
-            synthesis.edit(
+            editing.edit(
                 ImageVolume(a_ct.array, moved), a_torso_with_a_liver, a_torso_with_a_liver_lesion, model=a_tiny_model
             )

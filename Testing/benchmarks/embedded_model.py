@@ -18,10 +18,11 @@ from scipy import ndimage
 
 from maisi.body import with_body
 from maisi.checks.hu import check_hu
+from maisi.editing import edit
 from maisi.files import read_labels
 from maisi.labels import LABELS, LESIONS
 from maisi.masks.lesion import RADIUS_MM, add_lesion, random_lesion
-from maisi.synthesis import edit, synthesize
+from maisi.synthesis import synthesize
 from maisi.train.cases import make_labels
 from maisi.volume import ImageVolume, LabelVolume
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from maisi.models.norms import ChannelsLastGroupNorm
 
 CHANNELS_LAST = torch.channels_last_3d
+LARGE_WEIGHTS = 2**20
 
 
 def use_native_group_norm(network: nn.Module) -> None:
@@ -33,7 +34,7 @@ def accelerate(network: nn.Module, dtype: torch.dtype = torch.float32) -> nn.Mod
     - attention through ``scaled_dot_product_attention`` (5e-7);
     - nearest upsampling and the 3x3x3 convolution after it as one transposed convolution with 8 instead of 27 taps per
       output voxel (1e-6);
-    - channels-last memory; on CPUs with oneDNN, convolution weights packed once instead of at every call (1e-5).
+    - channels-last memory; on CPUs convolutions by oneDNN, with large weights packed once (1e-5).
 
     Returns:
         ``network`` itself.
@@ -60,9 +61,8 @@ def accelerate(network: nn.Module, dtype: torch.dtype = torch.float32) -> nn.Mod
     for module in network.modules():
         if on_cpu and isinstance(module, nn.GroupNorm):
             module.__class__ = ChannelsLastGroupNorm
-        elif type(module) is nn.Conv3d and _can_pack(module):
-            module.__class__ = _PackedConv3d
-            module.pack()
+        elif type(module) is nn.Conv3d:
+            _use_onednn(module)
     return network
 
 
@@ -129,11 +129,18 @@ class _UpConv3d(nn.Conv3d):
         return F.conv_transpose3d(input, self.weight, self.bias, stride=2, padding=1)
 
 
-class _PackedConv3d(nn.Conv3d):
-    """A convolution whose weights lie in oneDNN's own order.
+class _OneDnnConv3d(nn.Conv3d):
+    """A convolution by oneDNN; torch itself sends small inputs to a kernel that is up to five times slower."""
 
-    Torch packs them anew at every call, and sends small inputs to a kernel that is up to five times slower.
-    """
+    def forward(self, input: Tensor) -> Tensor:
+        input = input.contiguous(memory_format=CHANNELS_LAST)  # pieces of a volume come with gaps
+        return torch.mkldnn_convolution(
+            input, self.weight, self.bias, self.padding, self.stride, self.dilation, self.groups
+        )
+
+
+class _PackedConv3d(nn.Conv3d):
+    """The same with weights in oneDNN's own order, into which they are brought at every call otherwise."""
 
     def pack(self) -> None:
         packed = torch._C._nn.mkldnn_reorder_conv3d_weight(
@@ -143,15 +150,21 @@ class _PackedConv3d(nn.Conv3d):
         self.weight = packed
 
     def forward(self, input: Tensor) -> Tensor:
-        input = input.contiguous(memory_format=CHANNELS_LAST)  # pieces of a volume come with gaps
+        input = input.contiguous(memory_format=CHANNELS_LAST)
         return torch.ops.mkldnn._convolution_pointwise(
             input, self.weight, self.bias, self.padding, self.stride, self.dilation, self.groups, "none", [], ""
         )
 
 
-def _can_pack(conv: nn.Conv3d) -> bool:
+def _use_onednn(conv: nn.Conv3d) -> None:
     if conv.weight.device.type != "cpu" or not torch.backends.mkldnn.is_available():
-        return False
-    if conv.weight.dtype == torch.bfloat16:
-        return torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    return conv.weight.dtype == torch.float32
+        return
+    half = conv.weight.dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    if conv.weight.dtype != torch.float32 and not half:
+        return
+    # Small weights are brought into order quickly, and with 96 or 192 channels the packed order is the wrong one.
+    if conv.weight.numel() >= LARGE_WEIGHTS and conv.out_channels % 64 == 0:
+        conv.__class__ = _PackedConv3d
+        conv.pack()
+    else:
+        conv.__class__ = _OneDnnConv3d

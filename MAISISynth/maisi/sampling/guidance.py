@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from maisi.labels import remove_lesions
 from maisi.models.networks import Conditions
+from maisi.models.variants import Variant
 from maisi.models.weights import Networks
+from maisi.options import Options
+from maisi.sampling.conditions import Target, make_conditions
+from maisi.sampling.reference import remove_tumors_like_reference
+
+Embed = Callable[[np.ndarray], Tensor]  # uint8 labels [B, I, J, K] -> mask embeddings [B, C, i, j, k] on the device
 
 
 @dataclass(frozen=True)
@@ -73,3 +81,39 @@ def _join(branches: Sequence[Branch]) -> Branch:
         for parts in zip(*(b.conditions for b in branches), strict=True)
     ]
     return Branch(None if masks[0] is None else torch.cat(masks), Conditions(*joined))
+
+
+def make_predictor(networks: Networks, target: Target, options: Options, embed: Embed, dtype: torch.dtype) -> Predictor:
+    """The predictor for an image of ``target``: conditional and, where guidance asks for it, unconditional.
+
+    Raises:
+        InputError: conditions that the model does not know or that are missing.
+    """
+    branches = _branches(networks, target, options, embed, dtype)
+    return Predictor(networks, branches, _scale(options, networks.variant), dtype, options.compatible)
+
+
+def _scale(options: Options, variant: Variant) -> float:
+    return variant.guidance if options.guidance is None else options.guidance
+
+
+def _branches(networks: Networks, target: Target, options: Options, embed: Embed, dtype: torch.dtype) -> list[Branch]:
+    """The conditional branch and, where guidance is asked for and makes a difference, the unconditional one."""
+    conditions = make_conditions(networks.variant, target, options, networks.device)
+    modality = conditions.modality
+    conditions = conditions._replace(
+        **{name: v.to(dtype) for name, v in conditions._asdict().items() if v is not None and name != "modality"}
+    )
+    guided = _scale(options, networks.variant) != 0
+    masks = [] if target.labels is None else [target.labels]
+    if guided and masks:
+        remove = remove_tumors_like_reference if options.compatible else remove_lesions
+        free = remove(target.labels)
+        if options.compatible or not np.array_equal(free, target.labels):
+            masks.append(free)
+    embedded = embed(np.stack(masks)).split(1) if masks else [None]
+    branches = [Branch(embedded[0], conditions)]
+    if not guided or (modality is None and len(embedded) == 1):
+        return branches  # a second branch would be the same as the first
+    unknown = None if modality is None else torch.zeros_like(modality)
+    return [*branches, Branch(embedded[-1], conditions._replace(modality=unknown))]

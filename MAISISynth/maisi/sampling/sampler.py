@@ -11,19 +11,18 @@ import torch
 from torch import Tensor
 
 from maisi.errors import Cancelled, InputError
-from maisi.labels import remove_lesions
 from maisi.models.networks import COMPRESSION, LATENT_CHANNELS, mask_bits
 from maisi.models.variants import Variant
 from maisi.models.weights import Networks
 from maisi.options import Options
-from maisi.sampling.conditions import Target, make_conditions
-from maisi.sampling.guidance import Branch, Predictor
-from maisi.sampling.reference import reference_randomness, remove_tumors_like_reference
+from maisi.sampling.conditions import Target
+from maisi.sampling.guidance import Embed, make_predictor
+from maisi.sampling.reference import reference_randomness
 from maisi.sampling.schedule import TRAIN_STEPS, flow_steps
-from maisi.sampling.solvers import DDPM_SOLVERS, FLOW_SOLVERS, add_ddpm_noise, ddpm_times
+from maisi.sampling.solvers import DDPM_SOLVERS, FLOW_SOLVERS, Model, add_ddpm_noise, ddpm_times
+from maisi.sampling.trajectory import to_half
 
 Progress = Callable[[str, int, int], None]
-Embed = Callable[[np.ndarray], Tensor]  # uint8 labels [B, I, J, K] -> mask embeddings [B, C, i, j, k] on the device
 
 
 @dataclass(frozen=True)
@@ -84,12 +83,14 @@ def sample_latents(
     cancelled: Callable[[], bool],
     start: Start = Start(),
     dtype: torch.dtype = torch.float32,
+    record: list[Tensor] | None = None,
 ) -> Tensor:
     """Latents of an image of ``target``.
 
     Args:
         embed: makes the mask embedding of a label array. dtype: of the networks.
         progress: called with ("sample", step, steps) after each step.
+        record: is filled with the latents before each network call, for :class:`maisi.sampling.trajectory.Recorded`.
 
     Returns:
         ``[1, 4, i, j, k]`` on the networks' device, in the autoencoder's range.
@@ -106,9 +107,9 @@ def sample_latents(
             if device.type == "cuda":
                 stack.enter_context(torch.autocast("cuda", dtype=torch.float16))
         noise = _noise(start, target, options, device)
-        branches = _branches(networks, target, options, embed, dtype)
-        scale = _guidance(options, variant)
-        predict = Predictor(networks, branches, scale, dtype, options.compatible)
+        predict = make_predictor(networks, target, options, embed, dtype)
+        if record is not None:
+            predict = _recording(predict, record)
         clean = None
         if start.latents is not None:
             clean = torch.from_numpy(start.latents)[None].to(noise) * networks.scale_factor
@@ -118,6 +119,14 @@ def sample_latents(
             progress("sample", step + 1, steps)
             check_cancelled(cancelled)
     return latents / networks.scale_factor
+
+
+def _recording(predict: Model, record: list[Tensor]) -> Model:
+    def recorded(x: Tensor, time: float) -> Tensor:
+        record.append(to_half(x))
+        return predict(x, time)
+
+    return recorded
 
 
 def _noise(start: Start, target: Target, options: Options, device: torch.device) -> Tensor:
@@ -135,33 +144,7 @@ def _latent_shape(shape: tuple[int, int, int]) -> tuple[int, ...]:
     return (1, LATENT_CHANNELS, *(n // COMPRESSION for n in shape))
 
 
-# ---- conditions with and without guidance
-
-
-def _guidance(options: Options, variant: Variant) -> float:
-    return variant.guidance if options.guidance is None else options.guidance
-
-
-def _branches(networks: Networks, target: Target, options: Options, embed: Embed, dtype: torch.dtype) -> list[Branch]:
-    """The conditional branch and, where guidance is asked for and makes a difference, the unconditional one."""
-    conditions = make_conditions(networks.variant, target, options, networks.device)
-    modality = conditions.modality
-    conditions = conditions._replace(
-        **{name: v.to(dtype) for name, v in conditions._asdict().items() if v is not None and name != "modality"}
-    )
-    guided = _guidance(options, networks.variant) != 0
-    masks = [] if target.labels is None else [target.labels]
-    if guided and masks:
-        remove = remove_tumors_like_reference if options.compatible else remove_lesions
-        free = remove(target.labels)
-        if options.compatible or not np.array_equal(free, target.labels):
-            masks.append(free)
-    embedded = embed(np.stack(masks)).split(1) if masks else [None]
-    branches = [Branch(embedded[0], conditions)]
-    if not guided or (modality is None and len(embedded) == 1):
-        return branches  # a second branch would be the same as the first
-    unknown = None if modality is None else torch.zeros_like(modality)
-    return [*branches, Branch(embedded[-1], conditions._replace(modality=unknown))]
+# ---- the mask and the solvers
 
 
 def mask_embedding(networks: Networks, labels: np.ndarray, dtype: torch.dtype) -> Tensor:
@@ -170,11 +153,8 @@ def mask_embedding(networks: Networks, labels: np.ndarray, dtype: torch.dtype) -
     return networks.controlnet.embed_mask(mask_bits(masks, dtype))
 
 
-# ---- the solvers
-
-
 def _solve(
-    predict: Predictor, noise: Tensor, clean: Tensor | None, strength: float, variant: Variant, options: Options
+    predict: Model, noise: Tensor, clean: Tensor | None, strength: float, variant: Variant, options: Options
 ) -> tuple[int, Iterator[Tensor]]:
     """The number of steps, and the latents after each. Steps earlier than ``strength`` are left out."""
     schedule, latest = variant.schedule, strength * TRAIN_STEPS

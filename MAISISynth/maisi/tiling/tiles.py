@@ -17,10 +17,11 @@ from torch import Tensor
 
 from maisi.models.norms import Statistics
 from maisi.tiling.chain import Chain, Interval
+from maisi.volume import Box
 
 Shape = tuple[int, int, int]
-Box = tuple[slice, slice, slice]
 Tile = tuple[Interval, Interval, Interval]
+ChainStatistics = dict[int, Tensor]  # layer -> [2, C]: mean and variance of the input of its norm, by channel
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def run_tiles(
     *,
     progress: Callable[[int, int], None] = lambda done, total: None,
     check: Callable[[], None] = lambda: None,
-) -> None:
+) -> ChainStatistics:
     """Run ``chain`` over a volume.
 
     Args:
@@ -77,6 +78,9 @@ def run_tiles(
         read: input ``[1, C, ...]`` of a box of the chain's input, on the device and in the dtype to compute in.
         write: takes the output of a box of the chain's output; the boxes do not overlap and fill the volume.
         progress: called with (done, total) after each tile. check: called before each tile; raises to stop.
+
+    Returns:
+        What :func:`run_box` needs to compute a part of this volume again.
     """
     run = _Run(chain, tuple(shape), read)
     pieces: list[Tile] = list(product(*(intervals(length, tiles.size) for length in shape)))
@@ -104,6 +108,36 @@ def run_tiles(
             run.statistics[last] = statistics.of_channels()
         if target is not None:
             run.stored, run.carried = target, run.stored if chain.layers[first].opens and last == first + 1 else None
+    return run.statistics
+
+
+@torch.inference_mode()
+def run_box(
+    chain: Chain,
+    size: int,
+    shape: Sequence[int],
+    box: Box,
+    statistics: ChainStatistics,
+    read: Callable[[Box], Tensor],
+    write: Callable[[Box, Tensor], None],
+    *,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    check: Callable[[], None] = lambda: None,
+) -> None:
+    """Run ``chain`` over a ``box`` of a volume of ``shape`` (both on the coarsest grid), with known statistics.
+
+    Args:
+        size: largest edge of a tile. statistics: of the whole volume, from :func:`run_tiles`; where the volume has
+            changed a little since, the result differs as little. The others: as for :func:`run_tiles`.
+    """
+    run = _Run(chain, tuple(shape), read)
+    run.statistics.update(statistics)
+    axes = ([(s.start + a, s.start + b) for a, b in intervals(s.stop - s.start, size)] for s in box)
+    pieces = list(product(*axes))
+    for done, piece in enumerate(pieces):
+        check()
+        write(_box(piece, chain.scales[-1]), run.forward(0, len(chain.layers), piece))
+        progress(done + 1, len(pieces))
 
 
 class _Run:
@@ -111,7 +145,7 @@ class _Run:
 
     def __init__(self, chain: Chain, shape: Shape, read: Callable[[Box], Tensor]) -> None:
         self.chain, self.shape, self._read = chain, shape, read
-        self.statistics: dict[int, Tensor] = {}
+        self.statistics: ChainStatistics = {}
         self.stored: Tensor | None = None
         self.carried: Tensor | None = None
         self._device: torch.device | None = None
