@@ -12,10 +12,11 @@ from slicer.ScriptedLoadableModule import (
 )
 
 from MAISISynthLib.SynthesisLogic import MAISISynthLogic
+from MAISISynthLib.TumorEffectRegistration import registerTumorEffect
 
 __all__ = ["MAISISynth", "MAISISynthLogic", "MAISISynthTest", "MAISISynthWidget"]
 
-OUR_PACKAGES = ("maisi", "MAISILib", "MAISISynthLib")
+OUR_PACKAGES = ("maisi", "MAISILib", "MAISISynthLib", "SegmentEditorTumorLib")
 
 
 class MAISISynth(ScriptedLoadableModule):
@@ -35,6 +36,7 @@ class MAISISynth(ScriptedLoadableModule):
         self.parent.acknowledgementText = _(
             "The method is MAISI-v2 (NVIDIA, MONAI): a latent rectified-flow model with a ControlNet for label maps."
         )
+        slicer.app.connect("startupCompleted()", registerTumorEffect)
 
 
 class MAISISynthWidget(ScriptedLoadableModuleWidget):

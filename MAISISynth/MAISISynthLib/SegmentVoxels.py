@@ -52,7 +52,7 @@ class SegmentVoxels:
         found = {}
         for index in range(self._segmentation.GetNumberOfLayers(BINARY_LABELMAP)):
             values = self._values(self._segmentation.GetLayerDataObject(index, BINARY_LABELMAP), box)
-            present = set(np.unique(values).tolist()) - {0} if values.any() else ()
+            present = set(np.flatnonzero(np.bincount(values.ravel())).tolist()) - {0}
             if present:
                 for segmentId in self._segmentation.GetSegmentIDsForLayer(index, BINARY_LABELMAP):
                     if self._labelValue(segmentId) in present:

@@ -65,10 +65,13 @@ class TumorEdit:
     ) -> None:
         self._node = segmentationNode
         self._editorNode = segmentEditorNode
-        self._history = slicer.vtkSegmentationHistory()
-        self._history.SetMaximumNumberOfStates(MAX_UNDO)
-        self._history.SetSegmentation(segmentationNode.GetSegmentation())
-        self._saveState = saveState or self._history.SaveState
+        self._saveState = saveState
+        self._history: slicer.vtkSegmentationHistory | None = None
+        if saveState is None:
+            self._history = slicer.vtkSegmentationHistory()
+            self._history.SetMaximumNumberOfStates(MAX_UNDO)
+            self._history.SetSegmentation(segmentationNode.GetSegmentation())
+            self._saveState = self._history.SaveState
 
     # ---- looking
 
@@ -93,6 +96,22 @@ class TumorEdit:
         clipped = max(0.0, 1 - float(np.count_nonzero(mask)) / max(wanted, 1))
         return TumorMeasure(volume_ml(mask, affine), largest_diameter_mm(mask, affine), clipped)
 
+    def tumorAt(self, positionRas: Vector) -> str | None:
+        """The segment ID of the tumor at a place in RAS mm, or None."""
+        return self._voxels().tumorAt(positionRas)
+
+    def kindAt(self, positionRas: Vector, label: int | None = None) -> int:
+        """The MAISI id of the tumor that grows at a place, or ``label`` if that one grows there.
+
+        Raises:
+            InputError: no tumor, or not this one, grows there.
+        """
+        return self._kindAt(self._voxels(), positionRas, label)
+
+    def growsAt(self, positionRas: Vector) -> bool:
+        """Whether at a place there is a tumor, or an organ in which one grows."""
+        return bool(set(self._voxels().organsAt(positionRas)) & {*KIND_IN, *LESIONS})
+
     # ---- acts
 
     def place(self, positionRas: Vector, radius: float, label: int | None = None, **shape: float) -> str:
@@ -102,9 +121,7 @@ class TumorEdit:
             radius: mm. label: MAISI id of another kind that grows there, such as a cyst.
             shape: further parameters of ``Lesion``: lobulation, seed, spiculation.
         """
-        voxels = self._voxels()
-        kind = self._kindAt(voxels, positionRas, label)
-        return self.add(Lesion(kind, tuple(positionRas), (radius,) * 3, **shape))
+        return self.add(Lesion(self.kindAt(positionRas, label), tuple(positionRas), (radius,) * 3, **shape))
 
     def add(self, lesion: Lesion) -> str:
         """A new tumor with all its parameters given; returns its segment ID."""
@@ -119,9 +136,17 @@ class TumorEdit:
             writeLesion(segment, voxels.toLocal(lesion), change.mask)
         return segmentId
 
-    def apply(self, segmentId: str, lesion: Lesion) -> None:
-        """Make a tumor what ``lesion`` says; what all the methods below do."""
+    def apply(self, segmentId: str, lesion: Lesion, byOrgan: bool = False) -> None:
+        """Make a tumor what ``lesion`` says; what all the methods below do.
+
+        Args:
+            byOrgan: where the lesion's center is in another organ, make it the kind of tumor that grows there.
+        """
         segment, voxels = self._segment(segmentId), self._voxels()
+        if byOrgan:
+            organs = set(voxels.organsAt(lesion.center, besides=segmentId))
+            kinds = {KIND_IN[organ] for organ in organs if organ in KIND_IN}
+            lesion = replace(lesion, label=min(kinds)) if kinds and not organs & _hosts(lesion) else lesion
         change = voxels.plan(lesion, segmentId)
         before = labelOf(segment)
         self._saveState()
@@ -138,12 +163,7 @@ class TumorEdit:
 
     def move(self, segmentId: str, vectorRas: Vector) -> None:
         """Move by a vector in mm; in another organ it becomes the kind of tumor that grows there."""
-        lesion = self.lesion(segmentId).moved(tuple(vectorRas))
-        organs = self._voxels().organsAt(lesion.center)
-        kinds = {KIND_IN[organ] for organ in organs if organ in KIND_IN}
-        if kinds and not set(organs) & set(LABELS[lesion.label].hosts):
-            lesion = replace(lesion, label=min(kinds))
-        self.apply(segmentId, lesion)
+        self.apply(segmentId, self.lesion(segmentId).moved(tuple(vectorRas)), byOrgan=True)
 
     def rotate(self, segmentId: str, axisRas: Vector, degrees: float) -> None:
         """Turn about its center around an axis."""
@@ -178,13 +198,19 @@ class TumorEdit:
 
     def undo(self) -> bool:
         """Take the last act back; False if there is none."""
-        self._requireNode()
-        return bool(self._history.IsRestorePreviousStateAvailable() and self._history.RestorePreviousState())
+        history = self._ownHistory()
+        return bool(history.IsRestorePreviousStateAvailable() and history.RestorePreviousState())
 
     def redo(self) -> bool:
         """Do again what was undone; False if there is nothing."""
+        history = self._ownHistory()
+        return bool(history.IsRestoreNextStateAvailable() and history.RestoreNextState())
+
+    def _ownHistory(self) -> slicer.vtkSegmentationHistory:
         self._requireNode()
-        return bool(self._history.IsRestoreNextStateAvailable() and self._history.RestoreNextState())
+        if self._history is None:
+            raise InputError(_("These acts are undone in the Segment Editor."))
+        return self._history
 
     # ---- checks
 
@@ -247,3 +273,7 @@ class TumorEdit:
 def _names(labels: Sequence[int]) -> str:
     """ "liver, spleen"; long lists are cut."""
     return ", ".join(LABELS[label].name for label in labels[:6]) + (", ..." if len(labels) > 6 else "")
+
+
+def _hosts(lesion: Lesion) -> set[int]:
+    return set(LABELS[lesion.label].hosts)

@@ -52,7 +52,8 @@ class TumorVoxels:
         self._voxels = SegmentVoxels(segmentationNode)
         self._mask = EditorMask(segmentationNode, segmentEditorNode)
         self.grid = self._voxels.grid
-        self._toWorld = self.grid.worldAffine @ np.linalg.inv(self.grid.localAffine)
+        place = self.grid.worldAffine @ np.linalg.inv(self.grid.localAffine)
+        self._toWorld = place if self.grid.transformId else np.eye(4)  # without rounding
         if not np.allclose(self._toWorld[:3, :3].T @ self._toWorld[:3, :3], np.eye(3), atol=1e-4):
             text = _("'{name}' is under a transform that changes sizes: harden it first (Transforms module).")
             raise InputError(text.format(name=segmentationNode.GetName()))
@@ -70,15 +71,21 @@ class TumorVoxels:
         index = np.floor(inverse[:3, :3] @ positionRas + inverse[:3, 3] + 0.5).astype(int)
         return None if (index < 0).any() or (index >= self.grid.shape).any() else index.tolist()
 
-    def organsAt(self, positionRas: Sequence[float]) -> list[int]:
-        """MAISI ids of all recognized segments at a place, tumors first; none outside the grid."""
+    def organsAt(self, positionRas: Sequence[float], besides: str = "") -> list[int]:
+        """MAISI ids of the recognized segments at a place, but ``besides``; none outside the grid.
+
+        Where there is a tumor, only its id: its organ may be whole beneath it.
+        """
+        there = [label for segmentId, label in self._at(positionRas).items() if segmentId != besides]
+        return [label for label in there if label in LESIONS] or [label for label in there if label is not None]
+
+    def tumorAt(self, positionRas: Sequence[float]) -> str | None:
+        """The segment ID of the tumor at a place, or None."""
+        return next((s for s, label in self._at(positionRas).items() if label in LESIONS), None)
+
+    def _at(self, positionRas: Sequence[float]) -> dict[str, int | None]:
         index = self.index(positionRas)
-        if index is None:
-            return []
-        there = self._labels(self._voxels.readAll(tuple(slice(i, i + 1) for i in index)))
-        # Inside a tumor whose organ is whole beneath it, the tumor is what is there.
-        tumors = [label for label in there.values() if label in LESIONS]
-        return tumors or [label for label in there.values() if label is not None]
+        return {} if index is None else self._labels(self._voxels.readAll(tuple(slice(i, i + 1) for i in index)))
 
     def countWithoutHost(self, lesion: Lesion) -> int:
         """How many voxels the lesion would have if nothing cut it off, the end of the image aside."""
@@ -113,7 +120,7 @@ class TumorVoxels:
         old = segments.pop(segmentId, np.zeros([s.stop - s.start for s in box], bool))
         labels = self._labels(segments)
         former = labelOf(self._segmentation.GetSegment(segmentId)) if segmentId else lesion.label
-        healed = _healing(old, segments, labels, LABELS[former].hosts)
+        healed = self._healing(old, segments, labels, LABELS[former].hosts)
         whole = {s: segments[s] | healed[s] if s in healed else segments[s] for s in segments}
 
         hosts = [s for s in whole if labels[s] in LABELS[lesion.label].hosts]
@@ -124,7 +131,7 @@ class TumorVoxels:
         wanted[tuple(slice(p.start - b.start, p.stop - b.start) for p, b in zip(place, box, strict=True))] = raster
         mask = (wanted & organ & ~others & editable) | (old & ~editable)
         self._check(lesion, mask, wanted)
-        if not (organ & ~others & ~mask).any() and not self._hostElsewhere(lesion.label, mask, box):
+        if hosts and not (organ & ~others & ~mask).any() and not self._hostElsewhere(lesion.label, box):
             text = _("The {tumor} is larger than its {organ}: choose a smaller radius.")
             organName = LABELS[labels[hosts[0]]].name
             raise InputError(text.format(tumor=LABELS[lesion.label].name, organ=organName))
@@ -134,6 +141,34 @@ class TumorVoxels:
             healed={s: left for s in healed if (left := healed[s] & ~mask).any()},
             taken={s: given for s in self._mask.overwritable(hosts) if (given := segments[s] & mask).any()},
         )
+
+    def _healing(
+        self,
+        old: np.ndarray,
+        segments: Mapping[str, np.ndarray],
+        labels: Mapping[str, int | None],
+        hostLabels: Sequence[int],
+    ) -> dict[str, np.ndarray]:
+        """Segment ID -> those voxels of a tumor that belong to this organ when the tumor is gone.
+
+        Each hole beneath the tumor goes to the nearest organ that is a host of it. Where another organ already is, or a
+        host is whole beneath the tumor, there is none. Vessels, cysts and the body outline are no organs in this sense.
+        """
+        hosts = [s for s in segments if labels[s] in hostLabels]
+        throughout = (None, BODY, *INSIDE_ORGANS, *LESIONS)
+        hole = old & ~_union([mask for s, mask in segments.items() if labels[s] not in throughout], old.shape)
+        if not hole.any() or not hosts:
+            return {}
+        if len(hosts) == 1:
+            return {hosts[0]: hole}
+        owner = np.zeros(old.shape, np.int16)
+        for number, segmentId in enumerate(hosts, start=1):
+            owner[segments[segmentId]] = number
+        nearest = ndimage.distance_transform_edt(
+            owner == 0, self.grid.spacing, return_distances=False, return_indices=True
+        )
+        owner = np.where(hole, owner[tuple(nearest)], 0)
+        return {s: owner == number for number, s in enumerate(hosts, start=1) if (owner == number).any()}
 
     def _check(self, lesion: Lesion, mask: np.ndarray, wanted: np.ndarray) -> None:
         """Raise an InputError if the tumor would have no voxel."""
@@ -149,7 +184,7 @@ class TumorVoxels:
         organs = ", ".join(hosts[:5]) + (", ..." if len(hosts) > 5 else "")
         raise InputError(text.format(tumor=name, organs=organs))
 
-    def _hostElsewhere(self, lesionLabel: int, mask: np.ndarray, box: Box) -> bool:
+    def _hostElsewhere(self, lesionLabel: int, box: Box) -> bool:
         """Whether its organs have voxels besides those in the box."""
         for segmentId in self._segmentation.GetSegmentIDs():
             if labelOf(self._segmentation.GetSegment(segmentId)) in LABELS[lesionLabel].hosts:
@@ -193,7 +228,7 @@ class TumorVoxels:
         if old is None:
             return
         hosts = LABELS[labelOf(self._segmentation.GetSegment(segmentId))].hosts
-        healed = _healing(old, segments, self._labels(segments), hosts)
+        healed = self._healing(old, segments, self._labels(segments), hosts)
         self.write(segmentId, TumorChange(box, np.zeros_like(old), healed))
 
     def _writeOrgans(self, change: TumorChange) -> None:
@@ -201,29 +236,6 @@ class TumorVoxels:
             self._voxels.fill(segmentId, voxels, change.box)
         for segmentId, voxels in change.taken.items():
             self._voxels.erase(segmentId, voxels, change.box)
-
-
-def _healing(
-    old: np.ndarray, segments: Mapping[str, np.ndarray], labels: Mapping[str, int | None], hostLabels: Sequence[int]
-) -> dict[str, np.ndarray]:
-    """Segment ID -> those voxels of a tumor that belong to this organ when the tumor is gone.
-
-    Each hole beneath the tumor goes to the nearest organ that is a host of it. Where another organ already is, or a
-    host is whole beneath the tumor, there is none. Vessels, cysts and the body outline are no organs in this sense.
-    """
-    hosts = [s for s in segments if labels[s] in hostLabels]
-    throughout = (None, BODY, *INSIDE_ORGANS, *LESIONS)
-    hole = old & ~_union([mask for s, mask in segments.items() if labels[s] not in throughout], old.shape)
-    if not hole.any() or not hosts:
-        return {}
-    if len(hosts) == 1:
-        return {hosts[0]: hole}
-    owner = np.zeros(old.shape, np.int16)
-    for number, segmentId in enumerate(hosts, start=1):
-        owner[segments[segmentId]] = number
-    nearest = ndimage.distance_transform_edt(owner == 0, return_distances=False, return_indices=True)
-    owner = np.where(hole, owner[tuple(nearest)], 0)
-    return {s: owner == number for number, s in enumerate(hosts, start=1) if (owner == number).any()}
 
 
 def _union(masks: Sequence[np.ndarray], shape: tuple[int, ...]) -> np.ndarray:

@@ -12,9 +12,9 @@ import pytest
 ROOT = Path(__file__).parents[2]
 SYNTH = ROOT / "MAISISynth"
 BACKEND = SYNTH / "maisi"
-SLICER_FACING = [SYNTH / "MAISILib", SYNTH / "MAISISynthLib", SYNTH / "MAISIWebLib"]
+SLICER_FACING = [SYNTH / name for name in ("MAISILib", "MAISISynthLib", "MAISIWebLib", "SegmentEditorTumorLib")]
 MODULE_FILES = [SYNTH / "MAISISynth.py"]
-OURS = {"maisi", "MAISILib", "MAISISynthLib", "MAISIWebLib"}
+OURS = {"maisi", *(folder.name for folder in SLICER_FACING)}
 SLICER = {"slicer", "vtk", "vtkmodules", "qt", "ctk"}
 MAY_USE_QT = ("Panel", "Widget", "Effect", "Pump")
 LEARNING = {"torch", "monai", "safetensors", "einops"}

@@ -17,11 +17,12 @@ def volume_ml(mask: np.ndarray, affine: np.ndarray) -> float:
 def largest_diameter_mm(mask: np.ndarray, affine: np.ndarray) -> float:
     """Largest distance in mm between two voxel centers of a bool ``[I, J, K]`` mask; 0 for one voxel or none.
 
-    Measured between the voxels that lie farthest in each of 1000 directions: at most 0.2 % too small.
+    Measured between the voxels that lie farthest in each of 600 directions: at most 0.5 % too small.
     """
     if not mask.any():
         return 0.0
     surface = np.argwhere(mask & ~ndimage.binary_erosion(mask))
     position = surface @ np.asarray(affine, float)[:3, :3].T
-    extreme = np.unique((position @ directions(1000).T).argmax(axis=0))
+    along = position @ directions(600)[:300].T  # of the upper half: both ends
+    extreme = np.unique([along.argmax(axis=0), along.argmin(axis=0)])
     return float(pdist(position[extreme]).max(initial=0.0))

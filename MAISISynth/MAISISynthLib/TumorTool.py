@@ -1,0 +1,106 @@
+"""What the mouse does with tumors, as positions in RAS mm: grab, drag, grow, release. No Qt, no view.
+
+While a tumor is held only ``lesion`` changes, to be drawn as an outline; releasing writes it, as one act to undo.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from maisi.masks.lesion import Lesion
+from MAISISynthLib.TumorEdit import TumorEdit
+
+MIN_RADIUS = 1.0  # mm
+DRAG_STARTS = 2.0  # mm; a hand is never quite still
+_LOOK_INTO, _LOOK_STEP = 80.0, 1.0  # mm from a surface clicked in a 3D view
+
+Vector = Sequence[float]
+
+
+class TumorTool:
+    """One press of the mouse, from ``grab`` to ``release``.
+
+    Attributes:
+        lesion: what will be written on release; None while nothing is held.
+        radius: of new tumors, mm. origin: where the mouse took hold, RAS mm.
+    """
+
+    def __init__(self, tumors: TumorEdit, radius: float = 10.0) -> None:
+        self.lesion: Lesion | None = None
+        self.radius = radius
+        self._tumors = tumors
+        self._segmentId: str | None = None
+        self._held: Lesion | None = None
+        self.origin = np.zeros(3)
+
+    def grab(self, position: Vector, direction: Vector | None = None) -> None:
+        """Take hold of the tumor at a place, or of a new one where there is none.
+
+        Args:
+            direction: of sight, when the place is on a surface in a 3D view: what is meant lies behind it.
+
+        Raises:
+            InputError: no tumor grows there.
+        """
+        place = self._behind(position, direction)
+        self._segmentId = self._tumors.tumorAt(place)
+        if self._segmentId is None:
+            kind = self._tumors.kindAt(place)
+            self._held = Lesion(kind, tuple(place), (self.radius,) * 3, seed=np.random.default_rng().integers(2**31))
+        else:
+            self._held = self._tumors.lesion(self._segmentId)
+        self.lesion, self.origin = self._held, np.asarray(place, float)
+
+    def drag(self, position: Vector) -> None:
+        """Move the held tumor along; a new one is drawn out to the size that reaches here."""
+        if self._held is None:
+            return
+        way = np.asarray(position, float) - self.origin
+        if np.linalg.norm(way) < DRAG_STARTS:
+            return
+        if self._segmentId is None:
+            self.lesion = self._held.stretched((max(float(np.linalg.norm(way)), MIN_RADIUS) / self.radius,) * 3)
+        else:
+            self.lesion = self._held.moved(tuple(way))
+
+    def grow(self, position: Vector, mm: float) -> None:
+        """Grow what is held, or the tumor at a place, which is then held; nothing where there is none."""
+        if self._held is None and self._tumors.tumorAt(position) is not None:
+            self.grab(position)
+        if self.lesion is not None:
+            step = max(mm, MIN_RADIUS - min(self.lesion.radii))
+            self.lesion, self._held = self.lesion.grown(step), self._held.grown(step)
+
+    def release(self) -> str | None:
+        """Write what was held, if it changed; returns its segment ID, None if nothing was held.
+
+        Raises:
+            InputError: it does not fit there; nothing was changed and nothing is held any more.
+        """
+        segmentId, lesion, changed = self._segmentId, self.lesion, self._changed()
+        self.cancel()
+        if lesion is None or not changed:
+            return segmentId
+        if segmentId is None:
+            return self._tumors.add(lesion)
+        self._tumors.apply(segmentId, lesion, byOrgan=True)
+        return segmentId
+
+    def cancel(self) -> None:
+        """Let go without writing."""
+        self.lesion = self._held = self._segmentId = None
+
+    def _changed(self) -> bool:
+        return self._segmentId is None or self.lesion != self._tumors.lesion(self._segmentId)
+
+    def _behind(self, position: Vector, direction: Vector | None) -> np.ndarray:
+        start = np.asarray(position, float)
+        if direction is None:
+            return start
+        step = np.asarray(direction, float) / np.linalg.norm(direction) * _LOOK_STEP
+        for count in range(round(_LOOK_INTO / _LOOK_STEP)):
+            if self._tumors.growsAt(start + count * step):
+                return start + count * step
+        return start
