@@ -98,7 +98,7 @@ def test_everything_imports_from_the_installed_copy(an_installed_copy):
     pytest.importorskip("torch", reason="torch is not installed: run `make setup`")
     code = f"""
 import importlib, importlib.util, pathlib
-elsewhere = ("SegmentEditorTumorLib",) if importlib.util.find_spec("trame_slicer") else ("SegmentEditorTumorLib", "MAISIWebLib")
+elsewhere = ("SegmentEditorTumorLib", *(() if importlib.util.find_spec("trame_slicer") else ("MAISIWebLib",)))
 folder = pathlib.Path({str(an_installed_copy)!r})
 for path in sorted(folder.rglob("*.py")):
     name = ".".join(path.relative_to(folder).with_suffix("").parts).removesuffix(".__init__")

@@ -13,6 +13,7 @@ from helpers.fake_worker import fakeWorker
 from helpers.processes import waitUntil
 from helpers.qt_stub import stubModules, stubUi
 from MAISILib.Worker import Worker
+from MAISISynthLib.SampleData import registerSampleData
 from MAISISynthLib.TumorEffectRegistration import registerTumorEffect
 
 MODULE_FILE = Path(__file__).parents[2] / "MAISISynth" / "MAISISynth.py"
@@ -29,8 +30,8 @@ def an_application(monkeypatch, a_scene):
     monkeypatch.setattr(slicer.util, "setSliceViewerLayers", lambda background: shown.append(background))
     values = {}
     settings = SimpleNamespace(value=values.get, setValue=values.__setitem__)
-    connected = {}
-    application = SimpleNamespace(userSettings=lambda: settings, connect=connected.__setitem__)
+    connected = []
+    application = SimpleNamespace(userSettings=lambda: settings, connect=lambda *pair: connected.append(pair))
     monkeypatch.setattr(slicer, "app", application, raising=False)
     monkeypatch.delitem(sys.modules, "MAISISynthLib.SynthesisPanel", raising=False)
     yield SimpleNamespace(shown=shown, connected=connected)
@@ -100,7 +101,7 @@ def test_module_file_describes_itself(an_application):
     spec.loader.exec_module(module)
     parent = SimpleNamespace()
     module.MAISISynth(parent)
-    assert an_application.connected == {"startupCompleted()": registerTumorEffect}
+    assert an_application.connected == [("startupCompleted()", f) for f in (registerTumorEffect, registerSampleData)]
     assert parent.title == "MAISI Synth"
     assert parent.categories == ["Image Synthesis"]
     assert "Not for clinical use" in parent.helpText

@@ -79,7 +79,7 @@ def test_paint_place_synthesize_grow_synthesize_the_change_and_undo(a_window, an
 
     window.click("#tab-segments")
     window.click("#paint-new")
-    window.drag(there, there + [8, 0, 0])
+    window.drag(there, there + np.array([8, 0, 0]))
     window.rest(2)
     window.click("#tab-tumors")
     window.waitForVolume("hepatic tumor 2", lambda volume: volume > 2)
@@ -123,7 +123,7 @@ def test_cancel_in_the_middle_and_a_scene_that_reopens(a_window, an_anatomy, a_s
 
     window, (here, _there) = a_window, twoPlacesInTheLiver(an_anatomy)
     window.click("#place")
-    window.clickAt(here + [0, 30, 0])
+    window.clickAt(here + np.array([0, 30, 0]))
     window.rest(2)
     count = len(window.tumors())
     window.click("#synthesize")
