@@ -10,7 +10,7 @@ import slicer
 from maisi.labels import BODY, LESIONS
 from MAISISynthLib.LabelMapping import mapSegments
 
-ORGAN_OUTLINE, ORGAN_SURFACE, FILL = 0.6, 0.25, 0.45  # opacity
+ORGAN_OUTLINE, ORGAN_SURFACE, FILL = 0.8, 0.25, 0.45  # opacity
 
 
 def styleSegments(segmentationNode: slicer.vtkMRMLSegmentationNode, segmentIds: set[str] | None = None) -> None:

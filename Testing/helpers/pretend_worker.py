@@ -107,8 +107,9 @@ def edit(image, before, after, **options) -> PretendedResult:
 
 
 if __name__ == "__main__":
-    pretended = ModuleType("maisi.synthesis")
-    pretended.synthesize, pretended.edit = synthesize, edit
-    sys.modules["maisi.synthesis"] = pretended
-    sys.modules["maisi"].synthesis = pretended
+    for name, function in {"synthesis": ("synthesize", synthesize), "editing": ("edit", edit)}.items():
+        pretended = ModuleType(f"maisi.{name}")
+        setattr(pretended, *function)
+        sys.modules[f"maisi.{name}"] = pretended
+        setattr(sys.modules["maisi"], name, pretended)
     worker.main()
