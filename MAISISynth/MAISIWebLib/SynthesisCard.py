@@ -60,6 +60,7 @@ def synthesisCard(tool: SynthesisTool) -> None:
             text=(name.log,),
             v_if=(name.log,),
             type="error",
+            icon=False,
             variant="tonal",
             density="compact",
             classes="mt-2 log",
