@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,14 +26,14 @@ from MAISILib.Job import JobError
 from MAISILib.Translate import _
 from MAISISynthLib.CoreScene import startScene
 from MAISISynthLib.DemoPicture import savePicture
-from MAISISynthLib.LabelMapping import describeSegment, mapSegments
-from MAISISynthLib.SceneIO import addSegmentation, imageArray, readImage, readLabels
+from MAISISynthLib.LabelMapping import mapSegments
+from MAISISynthLib.SceneIO import addSegmentation, readImage, readLabels
 from MAISISynthLib.SynthesisLogic import MAISISynthLogic
+from MAISISynthLib.TumorEdit import TumorEdit
 
 SHAPE, SPACING, CENTER_Z = (112, 92, 112), (3.3, 3.2, 3.3), -40.0
 LIVER, LESION = find_label("liver"), find_label("hepatic tumor")
-FIRST = {"radii": (14.0, 13.0, 15.0), "shift": (0.0, 0.0, 0.0)}  # mm
-GROWN = {"radii": (25.0, 22.0, 23.0), "shift": (8.0, 6.0, -9.0)}
+FIRST_RADII, GROWN_RADII, SHIFT = (14.0, 13.0, 15.0), (25.0, 22.0, 23.0), (8.0, 6.0, -9.0)  # mm
 
 
 def main(outDir: str | Path, seed: int = 4, logic: MAISISynthLogic | None = None) -> list[Path]:
@@ -73,73 +74,22 @@ def anatomyScene(scene: slicer.vtkMRMLScene, seed: int = 4) -> slicer.vtkMRMLSeg
     """A segmentation of procedural anatomy with names, colors and terminology, and a small lesion in the liver."""
     anatomy = phantom(seed, SHAPE, SPACING, CENTER_Z)
     segmentationNode = addSegmentation(scene, anatomy, "Demo anatomy")
-    segment = slicer.vtkSegment()
-    describeSegment(segment, LESION)
-    segmentationNode.GetSegmentation().AddSegment(segment, str(LESION))
-    drawLesion(segmentationNode, **FIRST)
+    TumorEdit(segmentationNode).add(
+        Lesion(LESION, tuple(_middle(anatomy, LIVER)), FIRST_RADII, lobulation=0.12, seed=1)
+    )
     return segmentationNode
 
 
 def growLesion(segmentationNode: slicer.vtkMRMLSegmentationNode) -> None:
     """Move the lesion a little and make it larger."""
-    drawLesion(segmentationNode, **GROWN)
+    tumors = TumorEdit(segmentationNode)
+    ((segmentId, lesion),) = tumors.lesions().items()
+    tumors.apply(segmentId, replace(lesion.moved(SHIFT), radii=GROWN_RADII))
 
 
-def drawLesion(
-    segmentationNode: slicer.vtkMRMLSegmentationNode,
-    radii: tuple[float, float, float],
-    shift: tuple[float, float, float],
-) -> None:
-    """Replace the lesion by another one, as a user would with the Segment Editor: heal the liver, draw inside it.
-
-    Args:
-        radii: mm. shift: mm from the middle of the liver.
-    """
-    mapping = mapSegments(segmentationNode)
-    segmentOf = {label: segmentId for segmentId, label in mapping.ids.items()}
-    labels = readLabels(segmentationNode, mapping.ids)
-    lesion = Lesion(LESION, tuple(_middle(labels, (LIVER, LESION)) + shift), radii, np.eye(3), lobulation=0.12, seed=1)
-    editor = _Editor(segmentationNode)
-    editor.add(segmentOf[LIVER], labels.array == LESION)
-    editor.add(segmentOf[LESION], lesion.rasterize(labels), inside=segmentOf[LIVER])
-
-
-class _Editor:
-    """The Segment Editor without its widgets."""
-
-    def __init__(self, segmentationNode: slicer.vtkMRMLSegmentationNode) -> None:
-        scene = segmentationNode.GetScene()
-        self._segmentationNode = segmentationNode
-        self._parameters = scene.GetSingletonNode("MAISIDemo", "vtkMRMLSegmentEditorNode")
-        if self._parameters is None:
-            self._parameters = slicer.vtkMRMLSegmentEditorNode()
-            self._parameters.SetSingletonTag("MAISIDemo")
-            self._parameters = scene.AddNode(self._parameters)
-        self._logic = slicer.vtkSlicerSegmentEditorLogic()
-        self._logic.SetMRMLScene(scene)
-        self._logic.SetSegmentEditorNode(self._parameters)
-        self._logic.SetSegmentationNode(segmentationNode)
-
-    def add(self, segmentId: str, mask: np.ndarray, inside: str = "") -> None:
-        """Add ``[I, J, K]`` voxels to a segment and take them from the others; only those ``inside`` a segment."""
-        modes = slicer.vtkMRMLSegmentationNode
-        self._parameters.SetMaskMode(modes.EditAllowedInsideSingleSegment if inside else modes.EditAllowedEverywhere)
-        self._parameters.SetMaskSegmentID(inside)
-        self._logic.SetCurrentSegmentID(segmentId)
-        self._logic.UpdateReferenceGeometryImage()
-        self._logic.ResetModifierLabelmapToDefault()
-        self._logic.UpdateMaskLabelmap()
-        modifier = self._logic.GetModifierLabelmap()
-        imageArray(modifier)[...] = mask
-        modifier.Modified()
-        self._logic.ModifySegmentByLabelmap(
-            self._segmentationNode, segmentId, modifier, self._logic.ModificationModeAdd, False, False
-        )
-
-
-def _middle(labels: LabelVolume, ids: tuple[int, ...]) -> np.ndarray:
-    """``[3]`` RAS mm: the voxel of these labels that is nearest to their center of mass."""
-    index = np.argwhere(np.isin(labels.array, ids))
+def _middle(labels: LabelVolume, label: int) -> np.ndarray:
+    """``[3]`` RAS mm: the voxel of this label that is nearest to its center of mass."""
+    index = np.argwhere(labels.array == label)
     nearest = index[np.linalg.norm((index - index.mean(0)) * labels.spacing, axis=1).argmin()]
     return labels.affine[:3, :3] @ nearest + labels.affine[:3, 3]
 

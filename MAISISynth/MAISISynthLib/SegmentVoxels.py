@@ -17,6 +17,7 @@ from MAISISynthLib.NodeGrid import BINARY_LABELMAP, Grid, segmentationGrid
 from MAISISynthLib.SceneIO import emptyImage, imageArray, resampled
 
 Box = tuple[slice, slice, slice]
+_NOWHERE = (slice(0, 0),) * 3
 _LOGIC = slicer.vtkSlicerSegmentationsModuleLogic
 
 
@@ -61,18 +62,16 @@ class SegmentVoxels:
 
     def occupied(self, segmentId: str) -> Box:
         """The smallest box that holds the segment's voxels within the grid; empty slices where there are none."""
-        image, low = self._image(segmentId), None
-        if image is not None and not image.IsEmpty():
-            low = self._offset(image)
+        image = self._image(segmentId)
         if image is None or image.IsEmpty():
-            return (slice(0, 0),) * 3
-        box = tuple(slice(0, n) for n in self.grid.shape)
+            return _NOWHERE
+        box, low = tuple(slice(0, n) for n in self.grid.shape), self._offset(image)
         if low is not None:
             box = self._overlap(box, low, image.GetDimensions())
         mask = self.read(segmentId, box)
         places = [np.flatnonzero(mask.any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1))]
         if not len(places[0]):
-            return (slice(0, 0),) * 3
+            return _NOWHERE
         return tuple(slice(b.start + int(p[0]), b.start + int(p[-1]) + 1) for b, p in zip(box, places, strict=True))
 
     def _image(self, segmentId: str) -> slicer.vtkOrientedImageData | None:

@@ -53,8 +53,8 @@ class TumorEdit:
         saveState: stores a state in the history of an editor widget, which then undoes. Without it, this object has a
             history of its own for ``undo`` and ``redo``.
 
-    Every method raises InputError: the segmentation was deleted, the segment is unknown or no tumor, the segmentation
-    has no grid, no host organ, or nothing of the tumor would be left; always before anything is changed.
+    Everything raises InputError, always before anything is changed: there is no segmentation or it was deleted, it has
+    no grid, the segment is unknown or no tumor, there is no host organ, or nothing of the tumor would be left.
     """
 
     def __init__(
@@ -63,6 +63,8 @@ class TumorEdit:
         segmentEditorNode: slicer.vtkMRMLSegmentEditorNode | None = None,
         saveState: Callable[[], None] | None = None,
     ) -> None:
+        if segmentationNode is None:
+            raise InputError(_("Choose a segmentation first."))
         self._node = segmentationNode
         self._editorNode = segmentEditorNode
         self._saveState = saveState

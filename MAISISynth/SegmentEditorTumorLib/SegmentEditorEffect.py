@@ -105,7 +105,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         return True
 
     def _onMove(self, interactor, viewWidget):
-        if self._tool is None or viewWidget is not self._view or self._wheelTimer.active:
+        if self._tool is None or viewWidget != self._view or self._wheelTimer.active:
             return False
         self._tool.drag(self._position(interactor, viewWidget))
         self._draw()

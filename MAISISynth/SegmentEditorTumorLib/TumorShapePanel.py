@@ -51,9 +51,9 @@ class TumorShapePanel:
         for widget in (*self._shape(), *self._buttons):
             widget.enabled = lesion is not None
         if lesion is not None:
-            values = (*lesion.radii, lesion.lobulation, lesion.spiculation)
-            for slider, value in zip(self._shape(), values, strict=True):
+            for slider, value in zip(self._shape(), _values(lesion), strict=True):
                 self._set(slider, value)
+        self._shown = [slider.value for slider in self._shape()]
 
     def _shape(self) -> list:
         return [*self._radii, self._lobulation, self._spiculation]
@@ -81,17 +81,17 @@ class TumorShapePanel:
         return button
 
     def _onShape(self, _value: float) -> None:
-        radii = tuple(slider.value for slider in self._radii)
-        lobulation, spiculation = self._lobulation.value, self._spiculation.value
+        now = [slider.value for slider in self._shape()]
 
         def reshape(tumors: TumorEdit, segmentId: str) -> None:
             before = tumors.lesion(segmentId)
-            same = (round(before.lobulation, 2), round(before.spiculation, 2)) == (lobulation, spiculation)
+            # A slider rounds what it shows; what the user did not touch stays exact.
+            pairs = zip(now, self._shown, _values(before), strict=True)
+            *radii, lobulation, spiculation = (new if new != shown else exact for new, shown, exact in pairs)
+            same = (lobulation, spiculation) == (before.lobulation, before.spiculation)
             relief = before.relief if same else ()  # what was painted gives way to what is asked for
-            tumors.apply(
-                segmentId,
-                replace(before, radii=radii, lobulation=lobulation, spiculation=spiculation, relief=relief),
-            )
+            shape = {"lobulation": lobulation, "spiculation": spiculation, "relief": relief}
+            tumors.apply(segmentId, replace(before, radii=tuple(radii), **shape))
 
         self._effect.change(reshape)
 
@@ -103,3 +103,8 @@ class TumorShapePanel:
 
     def _onRemove(self, _checked: bool) -> None:
         self._effect.change(lambda tumors, segmentId: tumors.remove(segmentId))
+
+
+def _values(lesion: Lesion) -> tuple[float, ...]:
+    """In the order of the sliders."""
+    return (*lesion.radii, lesion.lobulation, lesion.spiculation)

@@ -19,7 +19,7 @@ from MAISISynthLib.CoreScene import startScene
 from MAISISynthLib.LabelMapping import mapSegments
 from MAISISynthLib.SceneIO import addSegmentation, imageArray
 from MAISISynthLib.SegmentVoxels import SegmentVoxels
-from MAISISynthLib.TumorEdit import TumorEdit
+from MAISISynthLib.TumorEdit import MAX_UNDO, TumorEdit
 
 COARSE = 4  # the phantom is made at a fourth of the resolution
 FIELD_OF_VIEW = (384.0, 320.0, 384.0)  # mm
@@ -71,7 +71,7 @@ def report(tumors: TumorEdit, position: np.ndarray, radius: float, runs: int) ->
     segmentIds: list[str] = []
     print(f"  place (first) {timed(lambda: segmentIds.append(tumors.place(position, radius))):8.1f} ms")
     (segmentId,) = segmentIds
-    acts = {
+    acts: dict[str, Callable[[int], object]] = {
         "grow": lambda run: tumors.grow(segmentId, 0.5),
         "move": lambda run: tumors.move(segmentId, (3 * (-1) ** run, 2, 0)),
         "reshape": lambda run: tumors.reshape(segmentId, run),
@@ -80,8 +80,10 @@ def report(tumors: TumorEdit, position: np.ndarray, radius: float, runs: int) ->
         "measure": lambda run: tumors.measure(segmentId),
     }
     for name, act in acts.items():
-        milliseconds = [timed(lambda act=act, run=run: act(run)) for run in range(runs)]
-        print(f"  {name:13s} {np.median(milliseconds):8.1f} ms median {max(milliseconds):8.1f} ms longest")
+        kept = MAX_UNDO - 1 if name in ("undo", "redo") else runs  # no more states than the history keeps
+        milliseconds = [timed(lambda act=act, run=run: act(run)) for run in range(min(runs, kept))]
+        low, middle, high = np.percentile(milliseconds, (0, 50, 100))
+        print(f"  {name:13s} {middle:8.1f} ms median   {low:.1f} shortest, {high:.1f} longest")
     tumors.remove(segmentId)
 
 

@@ -28,6 +28,8 @@ class StubWidget:
 
     def __setattr__(self, name: str, value) -> None:
         assert name in PROPERTIES[self.kind].split(), f"{self.kind} has no property {name}"
+        if name == "value":
+            value = round(value, self.decimals)  # as the real one does
         changed = vars(self).get(name) != value
         vars(self)[name] = value
         if name == "value" and changed:
@@ -64,7 +66,7 @@ def stubModules() -> dict[str, ModuleType]:
     qt.QLabel = lambda: StubWidget("QLabel", text="")
     qt.QPushButton = lambda text: StubWidget("QPushButton", text=text)
     qt.QIcon = lambda path=None: path
-    ctk.ctkSliderWidget = lambda: StubWidget("ctkSliderWidget", value=0.0)
+    ctk.ctkSliderWidget = lambda: StubWidget("ctkSliderWidget", value=0.0, decimals=2)
 
     class AbstractScriptedSegmentEditorEffect:
         def __init__(self, scriptedEffect) -> None:

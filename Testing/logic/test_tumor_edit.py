@@ -548,6 +548,21 @@ def test_bad_input_gets_a_sentence_and_changes_nothing(a_segmentation, act, sent
     assert tumor not in masks(a_segmentation), "a refused act is no state to undo"
 
 
+def test_no_segmentation_gets_a_sentence():
+    with pytest.raises(InputError, match="Choose a segmentation"):
+        TumorEdit(None)
+
+
+def test_in_an_editor_undo_is_the_editors(a_segmentation):
+    states = []
+    tumors = TumorEdit(a_segmentation, saveState=lambda: states.append(state(a_segmentation)))
+    before = state(a_segmentation)
+    tumors.place(ras(12, 15, 14), 5)
+    assert states == [before]
+    with pytest.raises(InputError, match="undone in the Segment Editor"):
+        tumors.undo()
+
+
 def test_a_deleted_segmentation_gets_a_sentence(a_scene, a_segmentation):
     tumors = TumorEdit(a_segmentation)
     a_scene.RemoveNode(a_segmentation)

@@ -135,6 +135,21 @@ def test_sliders_and_buttons_change_the_selected_tumor(an_effect, a_view):
     assert list(lesions(an_effect)) == [segmentId]
 
 
+def test_what_a_slider_cannot_show_stays_exact(an_effect, a_view):
+    drag(an_effect, a_view, (20, 30))
+    ((segmentId, _lesion),) = lesions(an_effect).items()
+    an_effect.tumors().stretch(segmentId, (1.0377, 1, 1))
+    an_effect.updateGUIFromMRML()
+    options = an_effect.scriptedEffect.options
+    assert options["First radius:"].value == 10.4
+    options["Spiculation:"].value = 0.5
+    (lesion,) = lesions(an_effect).values()
+    assert (lesion.radii[0], lesion.spiculation) == (pytest.approx(10.377), 0.5)
+    options["Lobulation:"].value = 0.2
+    (lesion,) = lesions(an_effect).values()
+    assert (lesion.radii[0], lesion.lobulation, lesion.spiculation) == (pytest.approx(10.377), 0.2, 0.5)
+
+
 def test_what_cannot_be_done_is_said_and_changes_nothing(an_effect, a_view):
     message = an_effect.scriptedEffect.options["message"]
     assert drag(an_effect, a_view, (80, 80)) == [False, False]

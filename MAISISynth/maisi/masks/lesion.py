@@ -117,8 +117,7 @@ class Lesion:
         steps = np.linalg.inv(axes)  # voxel offset -> position in the unit sphere
         offsets = [np.arange(s.start, s.stop) - m for s, m in zip(box, middle, strict=True)]
         i, j, k = np.meshgrid(*offsets, indexing="ij", sparse=True)
-        unit = np.stack([step[0] * i + step[1] * j + step[2] * k for step in steps], axis=-1)
-        return self._holds(unit), box
+        return self._holds(*(step[0] * i + step[1] * j + step[2] * k for step in steps)), box
 
     @property
     def _relief(self) -> Relief:
@@ -126,14 +125,15 @@ class Lesion:
             return measured_relief(self.relief)
         return random_relief(self.lobulation, self.spiculation, self.seed)
 
-    def _holds(self, unit: np.ndarray) -> np.ndarray:
-        """bool ``[...]``: whether positions ``[..., 3]`` in the unit sphere's frame lie in the lesion."""
-        distance = np.linalg.norm(unit, axis=-1)
+    def _holds(self, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
+        """bool ``[...]``: whether positions in the frame in which the ellipsoid is the unit sphere are inside."""
+        distance = np.sqrt(x * x + y * y + z * z)
         relief = self._relief
         inside = distance < np.exp(relief.low)
-        unclear = ~inside & (distance < np.exp(relief.high))
+        unclear = np.nonzero(~inside & (distance < np.exp(relief.high)))
         far = distance[unclear]
-        inside[unclear] = far < np.exp(relief(unit[unclear] / far[:, None]))
+        towards = np.stack([x[unclear], y[unclear], z[unclear]], axis=1) / far[:, None]
+        inside[unclear] = far < np.exp(relief(towards))
         return inside
 
     # ---- operations

@@ -23,6 +23,6 @@ def largest_diameter_mm(mask: np.ndarray, affine: np.ndarray) -> float:
         return 0.0
     surface = np.argwhere(mask & ~ndimage.binary_erosion(mask))
     position = surface @ np.asarray(affine, float)[:3, :3].T
-    along = position @ directions(600)[:300].T  # of the upper half: both ends
-    extreme = np.unique([along.argmax(axis=0), along.argmin(axis=0)])
+    along = directions(600)[:300] @ position.T  # of the upper half: both ends
+    extreme = np.unique([along.argmax(axis=1), along.argmin(axis=1)])
     return float(pdist(position[extreme]).max(initial=0.0))
