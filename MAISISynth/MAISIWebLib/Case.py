@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -124,7 +125,10 @@ def addCt(
 def _openScene(scene: slicer.vtkMRMLScene, path: Path) -> Case:
     if not path.is_file():
         raise InputError(_("{path} does not exist.").format(path=path))
-    if not scene.ReadFromMRB(str(path), False):
+    here = os.getcwd()
+    read = scene.ReadFromMRB(str(path), False)
+    os.chdir(here)  # a damaged file leaves the process in a folder that is gone
+    if not read:
         raise InputError(_("{path} cannot be read as a scene; it may be damaged.").format(path=path))
     segmentations = slicer.util.getNodesByClass("vtkMRMLSegmentationNode", scene)
     if not segmentations:
