@@ -19,6 +19,7 @@ from trame.widgets.vuetify3 import (
     VMenu,
     VNavigationDrawer,
     VSelect,
+    VSnackbar,
     VTab,
     VTabs,
 )
@@ -29,6 +30,7 @@ from trame_slicer.core import LayoutManager
 from MAISILib.Translate import _
 from MAISIWebLib.Buttons import iconButton
 from MAISIWebLib.CompareCard import compareStrip
+from MAISIWebLib.Downloads import CT
 from MAISIWebLib.SegmentTool import LESION_ITEMS
 from MAISIWebLib.SynthesisCard import synthesisCard
 from MAISIWebLib.TumorCard import tumorCard
@@ -124,7 +126,14 @@ class Page:
                 )
             with VList(density="compact"):
                 for title, name, save in self._workbench.downloads():
-                    VListItem(title=title, subtitle=name, click=self._download(name, save), id=f"get-{name}")
+                    VListItem(
+                        title=title,
+                        subtitle=name,
+                        click=self._download(name, save),
+                        disabled=(f"'{name}' === '{CT}' && !{self._workbench.compare.state.name.after}",),
+                        id=f"get-{name}",
+                    )
+        VSnackbar(f"{{{{ {self._name.message} }}}}", v_model=(self._name.failed,), color="error", id="message")
 
     def _download(self, name: str, save) -> str:
         trigger = self._workbench.server.trigger_name(save)

@@ -41,6 +41,7 @@ class WorkbenchState:
     layout: str = SLICES
     filled: bool = True
     saving: bool = False
+    failed: bool = False
     message: str = ""
 
 
@@ -129,8 +130,8 @@ class Workbench:
             try:
                 return self.server.protocol.addAttachment(make())
             except InputError as error:
-                self.state.data.message = str(error)
-                return None
+                self.state.data.message, self.state.data.failed = str(error), True
+                raise
             finally:
                 self.state.data.saving = False
 

@@ -71,6 +71,11 @@ def test_a_second_window_is_refused_and_nothing_comes_from_outside(a_window, a_b
     assert a_browser.new_page().goto(host).status == 403, "without the token"
 
 
+def test_there_is_no_ct_to_download_before_there_is_one(a_window):
+    a_window.click("#download")
+    assert "v-list-item--disabled" in a_window.page.locator("[id='get-ct.nii.gz']").get_attribute("class")
+
+
 def test_paint_place_synthesize_grow_synthesize_the_change_and_undo(a_window, an_anatomy, tmp_path):
     window, (here, there) = a_window, twoPlacesInTheLiver(an_anatomy)
     window.click("#place")
