@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from helpers.grids import anOblique
+from helpers.ssh_server import LoginRefused, SshServer, sshdProgram, sshServer
 from maisi.labels import find_label
 from maisi.volume import LabelVolume
+from MAISILib.Interpreter import Interpreter
 
 SHAPE = (24, 20, 16)
 
@@ -26,6 +28,24 @@ def a_liver_with_tumor(an_oblique_affine) -> LabelVolume:
     array[5:9, 6:9, 4:7] = find_label("hepatic tumor")
     array[17:22, 4:9, 5:14] = find_label("spleen")
     return LabelVolume(array, an_oblique_affine)
+
+
+@pytest.fixture(scope="session")
+def an_ssh_server(tmp_path_factory) -> SshServer:
+    """A server on loopback that lets us in with a key."""
+    if sshdProgram() is None:
+        pytest.skip("sshd is not installed: run `apt-get install openssh-server`")
+    try:
+        with sshServer(tmp_path_factory.mktemp("ssh")) as server:
+            yield server
+    except LoginRefused as reason:
+        pytest.skip(str(reason))
+
+
+@pytest.fixture(scope="session", params=["local", "remote"])
+def an_interpreter(request) -> Interpreter:
+    """Runs the worker as a child process, and on another machine (which is this one, over ssh)."""
+    return Interpreter() if request.param == "local" else request.getfixturevalue("an_ssh_server").interpreter()
 
 
 @pytest.fixture

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import queue
 import signal
 import subprocess
 import threading
 from typing import IO
 
-WINDOWS = os.name == "nt"
+from maisi.processes import kill_group, own_group
+
 READER_TIMEOUT = 2.0  # seconds that the last lines may take once the whole tree has been killed
 
 
@@ -24,10 +24,6 @@ class ChildProcess:
     """
 
     def __init__(self, command: list[str], environment: dict[str, str]) -> None:
-        if WINDOWS:  # no console window over the application; taskkill needs no group
-            own = {"creationflags": subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP}
-        else:
-            own = {"start_new_session": True}
         self._popen = subprocess.Popen(
             command,
             env=environment,
@@ -36,8 +32,9 @@ class ChildProcess:
             stderr=subprocess.PIPE,
             encoding="utf-8",
             errors="replace",
-            **own,
+            **own_group(),
         )
+        self.command = command
         self.pid = self._popen.pid
         self.lines: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
         pipes = (("stdout", self._popen.stdout), ("stderr", self._popen.stderr))
@@ -69,21 +66,10 @@ class ChildProcess:
             self._popen.stdin.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._popen.wait(patience)
-        self._killTree()
+        kill_group(self.pid)
         self._popen.wait()
         for reader in self._readers:
             reader.join(READER_TIMEOUT)
-
-    def _killTree(self) -> None:
-        """Kill the process and its descendants.
-
-        On POSIX the group outlives its leader, so this also finds orphans; on Windows only while the process lives.
-        """
-        if WINDOWS:
-            subprocess.run(["taskkill", "/T", "/F", "/PID", str(self.pid)], capture_output=True, check=False)
-            return
-        with contextlib.suppress(ProcessLookupError, PermissionError):  # nobody left (macOS: EPERM for zombies)
-            os.killpg(self.pid, signal.SIGKILL)
 
 
 def describeExit(code: int) -> str:

@@ -63,7 +63,7 @@ class EnvironmentCheck:
             process.end()
 
     def _takeLines(self) -> None:
-        while not self._process.lines.empty():
+        while not self.error and not self._process.lines.empty():
             line = self._process.lines.get()[1]
             try:
                 message = decode(line)

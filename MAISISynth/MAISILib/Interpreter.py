@@ -29,12 +29,22 @@ class Interpreter:
         """The command line of a Python process with ``arguments``. Raises InterpreterError."""
         return [self._python(), *arguments]
 
+    def workerCommand(self, *arguments: str) -> list[str]:
+        """The command line of a worker: as ``command``, or of its relay if the settings name a remote machine."""
+        if host := self._settings.remoteHost:
+            return self.command("-m", "maisi.remote", "--python", self._settings.remotePython, host, *arguments)
+        return self.command(*arguments)
+
     def environment(self) -> dict[str, str]:
         """The environment of that process, in which ``maisi`` can be imported and output is not held back.
 
-        PythonSlicer needs Slicer's own variables; an external Python must not see them.
+        PythonSlicer needs Slicer's own variables; an external Python must not see them, nor must ssh.
         """
         environment = _startupEnvironment() if self._settings.python else dict(os.environ)
+        if self._settings.remoteHost:
+            from maisi.remote.ssh import note_changes  # only now: the backend may be what is missing
+
+            environment |= note_changes(environment, _startupEnvironment())
         paths = [str(backendFolder()), environment.get("PYTHONPATH", "")]
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
         environment["PYTHONUNBUFFERED"] = "1"

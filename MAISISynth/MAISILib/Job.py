@@ -15,7 +15,8 @@ LOG_LINES = 200
 
 
 class JobError(RuntimeError):
-    """The job failed; the text is its error sentence, ``kind`` one of "oom", "weights", "input", "internal"."""
+    """The job failed; the text is its error sentence, ``kind`` one of "oom", "weights", "input", "connection",
+    "internal"."""
 
     def __init__(self, message: str, kind: str) -> None:
         super().__init__(message)
@@ -37,7 +38,7 @@ class Job:
         progress: the newest progress event, or None.
         result: the result event when state is "done".
         error: one sentence of what went wrong and what to do, then perhaps log lines, when state is "failed".
-        errorKind: "oom", "weights", "input" or "internal", when state is "failed".
+        errorKind: "oom", "weights", "input", "connection" or "internal", when state is "failed".
         log: the last lines that the worker printed during this job.
     """
 

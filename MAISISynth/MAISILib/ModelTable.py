@@ -44,7 +44,7 @@ def consentText(model: str) -> str:
     """
     variant = get_variant(model)
     places = sorted({file.repository for file in variant.weights if file.repository})
-    text = _("Download the weights of {title} from huggingface.co ({places}), several gigabytes, to this computer?")
+    text = _("Download the weights of {title} from huggingface.co ({places}) to this computer? That can be gigabytes.")
     parts = [text.format(title=variant.title, places=", ".join(places))]
     for name in open_licenses(file.license for file in variant.weights):
         license_ = LICENSES[name]

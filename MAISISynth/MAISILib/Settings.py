@@ -1,4 +1,4 @@
-"""What belongs to this machine and not to the scene: which Python, which device."""
+"""What belongs to this machine and not to the scene: which Python, which computer, which device."""
 
 from __future__ import annotations
 
@@ -42,6 +42,29 @@ class Settings:
     @python.setter
     def python(self, path: str) -> None:
         self._store.setValue("MAISI/Python", str(path))
+
+    @property
+    def remoteHost(self) -> str:
+        """The machine that computes, as for ssh (``gpu1``, ``me@gpu1``, ``ssh://me@gpu1:2222``); "" for this one."""
+        return str(self._store.value("MAISI/RemoteHost", "")).strip()
+
+    @remoteHost.setter
+    def remoteHost(self, host: str) -> None:
+        self._store.setValue("MAISI/RemoteHost", str(host))
+
+    @property
+    def remotePython(self) -> str:
+        """The Python of the remote machine, as its shell understands it."""
+        return str(self._store.value("MAISI/RemotePython", "")).strip() or "python3"
+
+    @remotePython.setter
+    def remotePython(self, command: str) -> None:
+        self._store.setValue("MAISI/RemotePython", str(command))
+
+    @property
+    def usesOwnPython(self) -> bool:
+        """Whether MAISI runs in the application's own Python, whose packages then count."""
+        return not (self.python or self.remoteHost)
 
     @property
     def device(self) -> str:

@@ -51,7 +51,8 @@ class Worker:
         helloTimeout: float = 120.0,
         cancelTimeout: float = 3.0,
     ) -> None:
-        """``interpreter``: which Python runs the worker; asked again at every start, so settings take effect then."""
+        """``interpreter``: which Python runs the worker, and where; asked again for every job, so settings take
+        effect with the next one."""
         self.hello: Hello | None = None
         self._interpreter = interpreter or Interpreter()
         self._arguments = arguments
@@ -111,6 +112,8 @@ class Worker:
         job = self._jobs[0] if self._jobs else None
         if job is None or job.state == "running":
             return
+        if self._process is not None and job.state == "queued" and self._isOutdated():
+            self._endProcess(patience=1.0)
         if self._process is None:
             self._start()
         elif self.hello is not None:
@@ -119,9 +122,17 @@ class Worker:
         elif job.state == "queued":
             job.update(state="starting")
 
+    def _isOutdated(self) -> bool:
+        """Whether the settings name another Python or machine than that of the process."""
+        try:
+            return self._interpreter.workerCommand(*self._arguments) != self._process.command
+        except InterpreterError:  # _start tells
+            return True
+
     def _start(self) -> None:
         try:
-            self._process = ChildProcess(self._interpreter.command(*self._arguments), self._interpreter.environment())
+            command = self._interpreter.workerCommand(*self._arguments)
+            self._process = ChildProcess(command, self._interpreter.environment())
         except (OSError, InterpreterError) as error:
             self._fail(_("The MAISI worker could not be started: {reason}").format(reason=error))
             return
@@ -154,6 +165,8 @@ class Worker:
         job = self._jobs[0] if self._jobs else None
         if isinstance(event, Hello):
             self.hello, self._deadline = event, None
+        elif isinstance(event, Failure) and event.error == "connection":
+            self._endAndFail(event.message, event.error)
         elif job is None or getattr(event, "job", None) not in (0, job.request.job):
             return  # a late word about a job that is over
         elif isinstance(event, Progress):
@@ -187,7 +200,7 @@ class Worker:
 
     # ---- endings
 
-    def _endAndFail(self, sentence: str) -> None:
+    def _endAndFail(self, sentence: str, kind: str = "internal") -> None:
         """End the process; its job, unless the last lines finished it, is cancelled if that was asked, else failed."""
         job = self._jobs[0] if self._jobs else None
         self._endProcess()
@@ -196,7 +209,7 @@ class Worker:
         if self._cancelling:
             self._finish(state="cancelled")
         else:
-            self._fail(sentence, showLog=True)
+            self._fail(sentence, kind, showLog=kind == "internal")
 
     def _endProcess(self, patience: float = 0.0) -> None:
         """End the process with its children and take in its last lines."""

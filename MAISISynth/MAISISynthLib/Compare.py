@@ -19,6 +19,8 @@ from MAISISynthLib.VoxelOrder import inOrderOf
 DIFFERENCE = "MAISI.Difference"  # node attribute of difference volumes
 BEFORE_REFERENCE, AFTER_REFERENCE = "MAISI.Before", "MAISI.After"  # node references of difference volumes
 LEAST_RANGE = 50.0  # HU that the colors show at least on either side of zero
+ENOUGH = 1_000_000  # voxels to find that range with
+SLAB = 16  # slices that are looked at together; a whole CT in float64 would not fit everywhere
 
 
 @dataclass(frozen=True)
@@ -67,8 +69,8 @@ def compare(
     changed = difference.array != 0
     comparison = Comparison(
         samples=_samples(old, new, *_labels(before, after, new)),
-        changedFraction=float(changed.mean()),
-        largest=float(np.abs(difference.array).max()),
+        changedFraction=np.count_nonzero(changed) / changed.size,
+        largest=float(max(difference.array.max(), -difference.array.min())),
         center=_center(changed, new.affine),
     )
     return comparison, difference
@@ -81,7 +83,9 @@ def differenceVolume(
     scene = after.GetScene()
     node = _existing(before, after)
     if node is None:
-        name = scene.GenerateUniqueName(_("{after} minus {before}").format(after=after.GetName(), before=before.GetName()))
+        name = scene.GenerateUniqueName(
+            _("{after} minus {before}").format(after=after.GetName(), before=before.GetName())
+        )
         node = addVolume(scene, "vtkMRMLScalarVolumeNode", difference.array, volumeGrid(after), name, {DIFFERENCE: "1"})
         node.SetNodeReferenceID(BEFORE_REFERENCE, before.GetID())
         node.SetNodeReferenceID(AFTER_REFERENCE, after.GetID())
@@ -106,7 +110,8 @@ def _existing(
 
 def _range(difference: np.ndarray) -> float:
     """HU on either side of zero that show nearly all of what differs."""
-    differing = np.abs(difference[difference != 0])
+    differing = difference[difference != 0]
+    differing = np.abs(differing[:: max(1, differing.size // ENOUGH)])
     return max(LEAST_RANGE, float(np.percentile(differing, 99))) if differing.size else LEAST_RANGE
 
 
@@ -138,8 +143,10 @@ def _samples(
         return {}
     milliliters = abs(np.linalg.det(new.affine[:3, :3])) / 1000
     before, after = (_sample(*pair, milliliters) for pair in ((old, oldLabels), (new, newLabels)))
-    changed = oldLabels.array != newLabels.array
-    shown = {*np.unique(oldLabels.array[changed]).tolist(), *np.unique(newLabels.array[changed]).tolist()}
+    changed, moved = oldLabels.array != newLabels.array, np.zeros(256, bool)
+    for labels in (oldLabels, newLabels):
+        moved[labels.array[changed]] = True
+    shown = set(np.flatnonzero(moved).tolist())
     present = {*before, *after}
     lesions = present & set(LESIONS)
     hosts = {host for lesion in lesions for host in LABELS[lesion].hosts}
@@ -149,12 +156,15 @@ def _samples(
 
 def _sample(image: ImageVolume, labels: LabelVolume, milliliters: float) -> dict[int, Sample]:
     """Every label that is there."""
-    ids, values = labels.array.ravel(), image.array.ravel()
-    count = np.bincount(ids)
-    total, squares = (np.bincount(ids, weights) for weights in (values, np.square(values, dtype=np.float64)))
+    sums = np.zeros((3, 256))  # of ones, values, squares
+    for start in range(0, labels.shape[2], SLAB):
+        ids, values = (volume.array[:, :, start : start + SLAB].ravel(order="F") for volume in (labels, image))
+        values = values.astype(np.float64)
+        sums += [np.bincount(ids, weights, 256) for weights in (None, values, values**2)]
     samples = {}
-    for label in np.flatnonzero(count).tolist():
-        mean = total[label] / count[label]
-        deviation = np.sqrt(max(squares[label] / count[label] - mean**2, 0))
-        samples[label] = Sample(float(count[label] * milliliters), float(mean), float(deviation))
+    for label in np.flatnonzero(sums[0]).tolist():
+        count, total, squares = sums[:, label]
+        mean = total / count
+        deviation = np.sqrt(max(squares / count - mean**2, 0))
+        samples[label] = Sample(float(count * milliliters), float(mean), float(deviation))
     return samples

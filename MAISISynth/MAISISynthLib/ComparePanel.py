@@ -25,8 +25,8 @@ class ComparePanel:
             selector.connect("currentNodeChanged(vtkMRMLNode*)", self._onPair)
         ui.fadeSlider.connect("valueChanged(double)", self.presenter.fade)
         ui.flickerButton.connect("toggled(bool)", self.presenter.flicker)
-        ui.differenceButton.connect("toggled(bool)", self.presenter.overlay)
-        ui.compareButton.connect("clicked(bool)", lambda _checked: self.presenter.table())
+        ui.differenceButton.connect("toggled(bool)", self._onDifference)
+        ui.compareButton.connect("clicked(bool)", self._onMeasure)
         ui.sideBySideButton.connect("clicked(bool)", lambda _checked: self._showLayout(SIDE_BY_SIDE))
         ui.threePlanesButton.connect("clicked(bool)", lambda _checked: self._showLayout(THREE_PLANES))
         ui.usualViewsButton.connect("clicked(bool)", lambda _checked: self._showLayout(None))
@@ -36,8 +36,14 @@ class ComparePanel:
         self, before: slicer.vtkMRMLScalarVolumeNode | None, after: slicer.vtkMRMLScalarVolumeNode | None
     ) -> None:
         """Choose the two CTs to compare."""
-        self.ui.compareBeforeSelector.setCurrentNode(before)
-        self.ui.compareAfterSelector.setCurrentNode(after)
+        self._select(before, after)
+        self.presenter.setPair(before, after)
+
+    def showNew(self, before: slicer.vtkMRMLScalarVolumeNode | None, after: slicer.vtkMRMLScalarVolumeNode) -> None:
+        """Show a CT in the slice views, ready to be compared with ``before``."""
+        self._select(before, after)
+        if self.presenter.showNew(before, after):
+            slicer.util.resetSliceViews()
 
     def showComparison(self, state: CompareState) -> None:
         """See ``ComparePresenter.View``."""
@@ -68,8 +74,23 @@ class ComparePanel:
         """Before the widget is destroyed."""
         self._timer.stop()
 
+    def _select(self, *pair: slicer.vtkMRMLScalarVolumeNode | None) -> None:
+        """Set both selectors, of which the presenter need not hear one by one."""
+        for selector, node in zip((self.ui.compareBeforeSelector, self.ui.compareAfterSelector), pair, strict=True):
+            blocked = selector.blockSignals(True)
+            selector.setCurrentNode(node)
+            selector.blockSignals(blocked)
+
     def _onPair(self, _node: slicer.vtkMRMLNode | None = None) -> None:
         self.presenter.setPair(self.ui.compareBeforeSelector.currentNode(), self.ui.compareAfterSelector.currentNode())
+
+    def _onDifference(self, wanted: bool) -> None:
+        with slicer.util.WaitCursor(wanted):
+            self.presenter.overlay(wanted)
+
+    def _onMeasure(self, _checked: bool) -> None:
+        with slicer.util.WaitCursor():
+            self.presenter.table()
 
     def _showLayout(self, layout: int | None) -> None:
         self.presenter.layout(layout)

@@ -57,7 +57,14 @@ class ComparePresenter:
         usable = before is not None and after is not None and before is not after
         self._pair = (before, after) if usable else None
         self._comparison = self._difference = None
+        if usable:
+            self._views.refresh(before, after)
         self._show(CompareState(enabled=usable, message="" if usable else _("Choose two CTs.")))
+
+    def showNew(self, before: slicer.vtkMRMLScalarVolumeNode | None, after: slicer.vtkMRMLScalarVolumeNode) -> bool:
+        """Show a CT in the slice views, ready to be compared with ``before``; see ``CompareViews.show``."""
+        self.setPair(before, after)
+        return self._views.show(after)
 
     def table(self) -> None:
         """Fill the table, tell how much differs, and bring the place into the views."""
@@ -71,7 +78,7 @@ class ComparePresenter:
         """Show or hide the signed difference over the new CT."""
         if not wanted:
             if self._paired():
-                self._views.overlay(self._pair[1], None)
+                self._views.show(self._pair[1])
             self._show(replace(self._state, overlaid=False))
         elif self._compared():
             self._views.overlay(self._pair[1], differenceVolume(*self._pair, self._difference))
@@ -125,10 +132,10 @@ class ComparePresenter:
 
 
 def describe(comparison: Comparison) -> str:
-    """For example "3.1 % of the voxels differ, by up to 240 HU."."""
+    """For example "3.14 % of the voxels differ, by up to 240 HU."."""
     if not comparison.changedFraction:
         return _("Not one voxel differs.")
-    return _("{percent:.2g} % of the voxels differ, by up to {largest:.0f} HU.").format(
+    return _("{percent:.3g} % of the voxels differ, by up to {largest:.0f} HU.").format(
         percent=100 * comparison.changedFraction, largest=comparison.largest
     )
 

@@ -8,6 +8,8 @@ import numpy as np
 import slicer
 
 from MAISILib.Translate import _
+from MAISISynthLib.Compare import DIFFERENCE
+from MAISISynthLib.SceneIO import SYNTHETIC
 
 PLANES = {"Axial": "#F34A33", "Sagittal": "#EDD54C", "Coronal": "#6EB04B"}  # with the colors of Slicer's own views
 SIDE_BY_SIDE, THREE_PLANES = 8810, 8811  # numbers of our layouts; the application's own are below 1000
@@ -30,11 +32,17 @@ class CompareViews:
         node = self._layoutNode()
         if node.GetViewArrangement() not in (SIDE_BY_SIDE, THREE_PLANES):
             self._usual = node.GetViewArrangement()
-        planes = list(PLANES)[: 1 if layout == SIDE_BY_SIDE else 3]
-        description = layoutDescription(planes)
         if not node.IsLayoutDescription(layout):
-            node.AddLayoutDescription(layout, description)
+            node.AddLayoutDescription(layout, layoutDescription(_planes(layout)))
         node.SetViewArrangement(layout)
+        self.refresh(before, after)
+
+    def refresh(self, before: slicer.vtkMRMLScalarVolumeNode, after: slicer.vtkMRMLScalarVolumeNode) -> None:
+        """Show other CTs in our layout, if one is shown."""
+        node = self._layoutNode()
+        if node is None or node.GetViewArrangement() not in (SIDE_BY_SIDE, THREE_PLANES):
+            return
+        planes = _planes(node.GetViewArrangement())
         for side, volume in (("before", before), ("after", after)):
             for plane in planes:
                 composite = self._composite(PREFIX[side] + plane)
@@ -46,21 +54,31 @@ class CompareViews:
     def restoreLayout(self) -> None:
         """Back to the layout that was there before ours; does nothing when none of ours is shown."""
         node = self._layoutNode()
-        if self._usual is not None and node.GetViewArrangement() in (SIDE_BY_SIDE, THREE_PLANES):
+        if self._usual is not None and node is not None and node.GetViewArrangement() in (SIDE_BY_SIDE, THREE_PLANES):
             node.SetViewArrangement(self._usual)
         self._usual = None
 
-    def fade(
-        self, before: slicer.vtkMRMLScalarVolumeNode, after: slicer.vtkMRMLScalarVolumeNode, part: float
-    ) -> None:
-        """Show ``after`` over ``before`` in the usual views, with opacity ``part`` (0: before alone, 1: after alone)."""
+    def fade(self, before: slicer.vtkMRMLScalarVolumeNode, after: slicer.vtkMRMLScalarVolumeNode, part: float) -> None:
+        """Show ``after`` over ``before`` in the usual views, with opacity ``part`` (0: ``before`` alone)."""
         self._layers(before, after, part)
 
-    def overlay(
-        self, volume: slicer.vtkMRMLScalarVolumeNode, difference: slicer.vtkMRMLScalarVolumeNode | None
-    ) -> None:
-        """Show a CT in the usual views, with its difference over it if one is given."""
-        self._layers(volume, difference, OVERLAY_OPACITY if difference is not None else 0.0)
+    def overlay(self, volume: slicer.vtkMRMLScalarVolumeNode, difference: slicer.vtkMRMLScalarVolumeNode) -> None:
+        """Show a CT in the usual views, with its difference over it."""
+        self._layers(volume, difference, OVERLAY_OPACITY)
+
+    def show(self, volume: slicer.vtkMRMLScalarVolumeNode) -> bool:
+        """Show a CT in the usual views, and nothing of ours over it; what else the user put there stays.
+
+        Returns:
+            Whether the views were empty, and so must be fitted to it.
+        """
+        wereEmpty = not any(composite.GetBackgroundVolumeID() for composite in self._usualViews())
+        for composite in self._usualViews():
+            composite.SetBackgroundVolumeID(volume.GetID())
+            over = self._scene.GetNodeByID(composite.GetForegroundVolumeID() or "")
+            if over is not None and (over.GetAttribute(SYNTHETIC) or over.GetAttribute(DIFFERENCE)):
+                composite.SetForegroundVolumeID(None)
+        return wereEmpty
 
     def center(self, position: np.ndarray) -> None:
         """Bring a position (RAS mm) into the middle of all slice views."""
@@ -70,17 +88,19 @@ class CompareViews:
     def _layers(
         self,
         background: slicer.vtkMRMLScalarVolumeNode,
-        foreground: slicer.vtkMRMLScalarVolumeNode | None,
+        foreground: slicer.vtkMRMLScalarVolumeNode,
         opacity: float,
     ) -> None:
-        for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode", self._scene):
-            if composite.GetLayoutName().startswith(tuple(PREFIX.values())):
-                continue
+        for composite in self._usualViews():
             composite.SetBackgroundVolumeID(background.GetID())
-            composite.SetForegroundVolumeID(foreground.GetID() if foreground is not None else None)
+            composite.SetForegroundVolumeID(foreground.GetID())
             composite.SetForegroundOpacity(opacity)
 
-    def _layoutNode(self) -> slicer.vtkMRMLLayoutNode:
+    def _usualViews(self) -> list[slicer.vtkMRMLSliceCompositeNode]:
+        composites = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode", self._scene)
+        return [node for node in composites if not (node.GetLayoutName() or "").startswith(tuple(PREFIX.values()))]
+
+    def _layoutNode(self) -> slicer.vtkMRMLLayoutNode | None:
         return self._scene.GetFirstNodeByClass("vtkMRMLLayoutNode")
 
     def _composite(self, layoutName: str) -> slicer.vtkMRMLSliceCompositeNode:
@@ -88,10 +108,14 @@ class CompareViews:
         for node in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode", self._scene):
             if node.GetLayoutName() == layoutName:
                 return node
-        node = slicer.vtkMRMLSliceCompositeNode()
+        node = self._scene.CreateNodeByClass("vtkMRMLSliceCompositeNode")  # which knows the scene's defaults
+        node.UnRegister(None)
         node.SetLayoutName(layoutName)
-        node.SetName(layoutName)
         return self._scene.AddNode(node)
+
+
+def _planes(layout: int) -> list[str]:
+    return list(PLANES)[: 1 if layout == SIDE_BY_SIDE else 3]
 
 
 def layoutDescription(planes: list[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from functools import cache
 from types import SimpleNamespace
 
 import slicer
@@ -40,12 +41,18 @@ def startScene() -> slicer.vtkMRMLScene:
     return scene
 
 
+@cache
+def _cacheFolder() -> tempfile.TemporaryDirectory:
+    """One for this process, removed with it. Slicer adds up all files in it, so it must not be the common one."""
+    return tempfile.TemporaryDirectory(prefix="maisi-cache-", ignore_cleanup_errors=True)
+
+
 def _setCache(scene: slicer.vtkMRMLScene) -> None:
     """Reading an .mrb needs a place to unpack it."""
-    cache = slicer.vtkCacheManager()
-    cache.SetRemoteCacheDirectory(tempfile.gettempdir())
-    cache.SetMRMLScene(scene)
+    manager = slicer.vtkCacheManager()
+    manager.SetRemoteCacheDirectory(_cacheFolder().name)
+    manager.SetMRMLScene(scene)
     dataInputOutput = slicer.vtkDataIOManager()
-    dataInputOutput.SetCacheManager(cache)
-    scene.SetCacheManager(cache)
+    dataInputOutput.SetCacheManager(manager)
+    scene.SetCacheManager(manager)
     scene.SetDataIOManager(dataInputOutput)

@@ -15,7 +15,7 @@ FALLEN, UNCHANGED, RISEN = (0.13, 0.40, 0.90), (0.90, 0.90, 0.90), (0.90, 0.20, 
 def differenceColors(scene: slicer.vtkMRMLScene) -> slicer.vtkMRMLColorTableNode:
     """The scene's one color table of differences; added to the scene when it is not there.
 
-    It is transparent in the middle, so that over a CT only what changed is colored.
+    Its middle is transparent, so that over a CT only what changed is colored. (Slicer knows nothing between.)
     """
     colors = scene.GetSingletonNode(SINGLETON_TAG, "vtkMRMLColorTableNode")
     if colors is None:
@@ -28,6 +28,6 @@ def differenceColors(scene: slicer.vtkMRMLScene) -> slicer.vtkMRMLColorTableNode
             strength = abs(position)
             end = np.array(RISEN if position > 0 else FALLEN)
             rgb = (1 - strength) * np.array(UNCHANGED) + strength * end
-            colors.SetColor(index, f"{position:+.2f}", *rgb, min(1.0, 3 * strength))
+            colors.SetColor(index, f"{position:+.2f}", *rgb, 1.0 if position else 0.0)
         colors = scene.AddNode(colors)
     return colors

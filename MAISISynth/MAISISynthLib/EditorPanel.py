@@ -5,6 +5,7 @@ from __future__ import annotations
 import slicer
 from slicer.util import VTKObservationMixin
 
+from MAISILib.Translate import _
 from MAISISynthLib.SingletonNodes import editorNode
 
 EFFECTS = ("Tumor", "Paint", "Erase", "Islands", "Margin", "Smoothing", "Scissors")
@@ -14,11 +15,12 @@ UNDO_STATES = 10
 class EditorPanel(VTKObservationMixin):
     """Controls a ``qMRMLSegmentEditorWidget``, in the order that Slicer's own Segment Editor module keeps."""
 
-    def __init__(self, widget: slicer.qMRMLSegmentEditorWidget) -> None:
+    def __init__(self, ui) -> None:
         VTKObservationMixin.__init__(self)
-        self._widget = widget
+        self.ui = ui
+        self._widget = widget = ui.segmentEditorWidget
         self._entered = False
-        widget.setEffectNameOrder(EFFECTS)
+        widget.setEffectNameOrder(list(EFFECTS))
         widget.unorderedEffectsVisible = False
         widget.setMaximumNumberOfUndoStates(UNDO_STATES)
         widget.segmentationNodeSelectorVisible = False  # the panel has selectors
@@ -38,11 +40,15 @@ class EditorPanel(VTKObservationMixin):
         segmentationNode: slicer.vtkMRMLSegmentationNode | None,
         volumeNode: slicer.vtkMRMLScalarVolumeNode | None,
     ) -> None:
-        """Edit this segmentation, with this CT for the tools that look at intensities."""
+        """Edit this segmentation over this CT; without one the editor takes what the segmentation was drawn on."""
         if self._widget.segmentationNode() is not segmentationNode:
             self._widget.setSegmentationNode(segmentationNode)
         if segmentationNode is not None and volumeNode is not None:
             self._widget.setSourceVolumeNode(volumeNode)
+        # The widget enables its tools only where it has an image.
+        lacking = segmentationNode is not None and self._widget.sourceVolumeNode() is None
+        self.ui.editHintLabel.visible = lacking
+        self.ui.editHintLabel.text = _("To edit, press Synthesize first, or choose a CT above.") if lacking else ""
 
     def enter(self) -> None:
         """The module is shown."""

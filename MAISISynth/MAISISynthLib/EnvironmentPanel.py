@@ -31,6 +31,7 @@ class EnvironmentPanel:
             (ui.checkButton, self.presenter.check),
             (ui.installButton, self.presenter.install),
             (ui.cancelTaskButton, self.presenter.cancel),
+            (ui.ownPythonButton, lambda: self.presenter.setPython("")),
             (ui.openFolderButton, self._onOpenFolder),
             (ui.downloadButton, lambda: self.presenter.download(self._selected().name)),
             (ui.removeButton, lambda: self.presenter.remove(self._selected().name)),

@@ -1,4 +1,4 @@
-"""What the section "Models and environment" shows and allows, decided without Qt. Nothing happens before it is asked."""
+"""What the section "Models and environment" shows and allows, decided without Qt. It does nothing unasked."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ class EnvironmentPresenter:
         """Tell which packages are missing, or else whether MAISI starts, and on which devices."""
         missing = [] if self._settings.python else Dependencies.missing()
         if missing:
-            text = _("These Python packages are missing: {names}. Press \"Install packages\".")
+            text = _('These Python packages are missing: {names}. Press "Install packages".')
             self._say(text.format(names=", ".join(map(str, missing))))
             return
         self._run(self._check(Interpreter(self._settings)), _("Starting the chosen Python"))
@@ -134,7 +134,8 @@ class EnvironmentPresenter:
         """Delete the downloaded weights of a model, after asking."""
         question = _("Delete the downloaded weights of {model} from this computer?").format(model=model)
         if not self.busy and self._view.confirm(question):
-            self._run(self._command(Interpreter(self._settings), "remove", model), _("Deleting {model}").format(model=model))
+            command = self._command(Interpreter(self._settings), "remove", model)
+            self._run(command, _("Deleting {model}").format(model=model))
 
     def cancel(self) -> None:
         """Stop what goes on; a download goes on from there the next time."""

@@ -55,12 +55,11 @@ class Run:
             "model": self.request.get("model", "embedded"),
             "steps": self.request.get("steps") or MODELS_OWN_STEPS,
             "solver": known.get(self.request.get("solver"), Solver.DEFAULT),
+            "whole": self.request.get("method") == "full",
         }
 
 
-def noteOrigin(
-    volumeNode: slicer.vtkMRMLScalarVolumeNode, before: slicer.vtkMRMLScalarVolumeNode | None
-) -> None:
+def noteOrigin(volumeNode: slicer.vtkMRMLScalarVolumeNode, before: slicer.vtkMRMLScalarVolumeNode | None) -> None:
     """Remember in the scene what a CT is a change of."""
     volumeNode.SetNodeReferenceID(BEFORE_REFERENCE, before.GetID() if before is not None else None)
 
@@ -72,17 +71,17 @@ def runs(scene: slicer.vtkMRMLScene) -> list[Run]:
 
 
 def previous(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> slicer.vtkMRMLScalarVolumeNode | None:
-    """The run that a CT is best compared with: what it is a change of, else the run before it on the same grid."""
+    """The run that a CT is best compared with: what it is a change of, else the run before it of the same size."""
     run = _run(volumeNode)
     if run.before is not None:
         return run.before
-    earlier = []
-    for other in runs(volumeNode.GetScene()):
-        if other.volumeNode is volumeNode:
-            break
-        if other.volumeNode.GetImageData().GetDimensions() == volumeNode.GetImageData().GetDimensions():
-            earlier.append(other.volumeNode)
-    return earlier[-1] if earlier else None
+    volumes = [other.volumeNode for other in runs(volumeNode.GetScene())]
+    earlier = volumes[: volumes.index(volumeNode)] if volumeNode in volumes else []
+    return next((node for node in reversed(earlier) if _size(node) == _size(volumeNode)), None)
+
+
+def _size(node: slicer.vtkMRMLScalarVolumeNode) -> tuple[int, int, int] | None:
+    return node.GetImageData().GetDimensions() if node.GetImageData() is not None else None
 
 
 def delete(run: Run) -> None:

@@ -56,7 +56,7 @@ class HistoryPresenter:
         """Choose what that CT was made with."""
         if run := self._at(row):
             self._view.restore(run.choices())
-            text = _("Seed, model and options are those of '{name}'.")
+            text = _("Seed, model, steps and solver are those of '{name}'.")
             self.update(text.format(name=run.volumeNode.GetName()))
 
     def delete(self, row: int) -> None:

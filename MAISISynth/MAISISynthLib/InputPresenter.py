@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from maisi.errors import InputError
+from maisi.models.store import stored
+from maisi.models.variants import get_variant
 from MAISILib.Settings import Settings
 from MAISILib.Translate import _
-from MAISISynthLib.InputCheck import InputCheck, checkInput
+from MAISISynthLib.InputCheck import checkInput
 from MAISISynthLib.SynthesisChoices import Choices
 
 
@@ -40,7 +42,7 @@ class InputPresenter:
 
     def __init__(self, view: View, logic: Any, settings: Settings) -> None:
         self.choices = Choices()
-        self.check = InputCheck()
+        self.check = checkInput(None)
         self._view, self._logic, self._settings = view, logic, settings
         self._estimated: tuple | None = None  # what the estimate is of
         self._estimate: Any = None
@@ -57,7 +59,7 @@ class InputPresenter:
 
     def update(self) -> None:
         """Look again, and show what was seen; call when the segmentation has been edited."""
-        self.check = checkInput(self.choices.segmentation, self.choices.model)
+        self.check = checkInput(self.choices.segmentation, self.choices.modelInUse)
         self._askForEstimate()
         self._show()
 
@@ -85,8 +87,16 @@ class InputPresenter:
         if valid and self._estimate is not None and self._estimate.done and not self._estimate.error:
             text = _("{sentence}; needs about {memory:.1f} GB and {seconds:.0f} s")
             sentence = text.format(sentence=sentence, memory=self._estimate.memoryGb, seconds=self._estimate.seconds)
-        notices = list(self.check.plan.notices) if self.check.plan is not None else []
+        notices = (*self._modelNotices(), *(self.check.plan.notices if self.check.plan is not None else ()))
+        self._view.showInput(InputState(sentence, notices, self.choices.seedMatters))
+
+    def _modelNotices(self) -> list[str]:
+        """Which model it will be, where that is not the chosen one; and that its weights are not here."""
+        notices, model = [], self.choices.modelInUse
         if not self.choices.seedMatters:
-            text = _("The change is made with the seed and the model of '{name}'.")
-            notices.append(text.format(name=self.choices.before.GetName()))
-        self._view.showInput(InputState(sentence, tuple(notices), self.choices.seedMatters))
+            text = _("The change is made with the seed and the model ({model}) of '{name}'.")
+            notices.append(text.format(model=model, name=self.choices.before.GetName()))
+        if self.check.grid is not None and not stored(get_variant(model)).installed:
+            text = _("The weights of the model {model} are not on this computer; see Models and environment.")
+            notices.append(text.format(model=model))
+        return notices

@@ -90,6 +90,13 @@ def mapSegments(segmentationNode: slicer.vtkMRMLSegmentationNode) -> LabelMappin
     return LabelMapping(ids, names, tuple(disagreements))
 
 
+def placedLesions(segmentationNode: slicer.vtkMRMLSegmentationNode) -> dict[str, int]:
+    """Segment ID -> MAISI id of the lesions that were placed with the Tumor tool."""
+    segmentation = segmentationNode.GetSegmentation()
+    ids = mapSegments(segmentationNode).ids
+    return {segmentId: ids[segmentId] for segmentId in ids if segmentation.GetSegment(segmentId).HasTag(LESION_TAG)}
+
+
 def labelOf(segment: slicer.vtkSegment) -> int | None:
     """The id of what the segment is, by its tag, else by its terminology, else by its name; None if not recognized."""
     for find in (labelByTag, labelByTerminology, lambda segment: find_label(segment.GetName())):
@@ -97,13 +104,6 @@ def labelOf(segment: slicer.vtkSegment) -> int | None:
         if label is not None and label != BACKGROUND:
             return label
     return None
-
-
-def placedLesions(segmentationNode: slicer.vtkMRMLSegmentationNode) -> dict[str, int]:
-    """Segment ID -> MAISI id of the lesions that were placed with the Tumor tool."""
-    segmentation = segmentationNode.GetSegmentation()
-    ids = mapSegments(segmentationNode).ids
-    return {segmentId: ids[segmentId] for segmentId in ids if segmentation.GetSegment(segmentId).HasTag(LESION_TAG)}
 
 
 def labelByTag(segment: slicer.vtkSegment) -> int | None:

@@ -24,7 +24,7 @@ from MAISISynthLib.SynthesisPanel import SynthesisPanel
 
 
 class MAISISynthPanel(VTKObservationMixin):
-    """Controls the widgets of ``MAISISynth.ui``. Call ``enter`` when the module is shown, ``exit`` when it is hidden."""
+    """Controls the widgets of ``MAISISynth.ui``; ``enter`` it when the module is shown, ``exit`` when it is hidden."""
 
     def __init__(self, ui, logic: MAISISynthLogic, parametersOf: Callable[[slicer.vtkMRMLScene], Any]) -> None:
         """
@@ -41,7 +41,7 @@ class MAISISynthPanel(VTKObservationMixin):
         self._environmentState: EnvironmentState | None = None
         settings = Settings(slicer.app.userSettings())
         self._pump = PollPump()
-        self.editor = EditorPanel(ui.segmentEditorWidget)
+        self.editor = EditorPanel(ui)
         self.inputs = InputPanel(ui, logic, settings, self.wake)
         self.synthesis = SynthesisPanel(ui, self.inputs.presenter, logic, settings, self)
         self.compare = ComparePanel(ui)
@@ -91,16 +91,16 @@ class MAISISynthPanel(VTKObservationMixin):
         self, volumeNode: slicer.vtkMRMLScalarVolumeNode, before: slicer.vtkMRMLScalarVolumeNode | None
     ) -> None:
         """Show a CT, offer it as the one to change next, compare it with ``before``."""
-        slicer.util.setSliceViewerLayers(background=volumeNode, foreground=None)
         self._parametersOf(slicer.mrmlScene).before = volumeNode
-        self.compare.setPair(before, volumeNode)
+        self.compare.showNew(before, volumeNode)
         self.history.presenter.update()
 
     def restore(self, choices: dict[str, Any]) -> None:
         """Choose these values of ``Choices``."""
         parameters = self._parametersOf(slicer.mrmlScene)
-        for name, value in choices.items():
-            setattr(parameters, name, value)
+        with slicer.util.NodeModify(parameters):  # told once
+            for name, value in choices.items():
+                setattr(parameters, name, value)
 
     def chooseModel(self, name: str) -> None:
         """The user chose a model."""

@@ -21,6 +21,7 @@ class SynthesisParameters:
     model: str = "embedded"
     steps: Annotated[int, WithinRange(0, 1000)] = MODELS_OWN_STEPS
     solver: Solver = Solver.DEFAULT
+    whole: bool = False
     autoUpdate: bool = False
 
 
@@ -31,6 +32,6 @@ def synthesisParameters(scene: slicer.vtkMRMLScene) -> SynthesisParameters:
         return SynthesisParameters(node)
     except ValueError as error:
         logging.warning("Settings of the scene were reset: %s", error)
-        for name in ("seed", "model", "steps", "solver", "autoUpdate"):
+        for name in ("seed", "model", "steps", "solver", "whole", "autoUpdate"):
             node.UnsetParameter(name)
         return SynthesisParameters(node)

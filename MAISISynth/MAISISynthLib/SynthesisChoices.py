@@ -10,6 +10,7 @@ import slicer
 
 from MAISILib.Translate import _
 from MAISISynthLib.SceneIO import SYNTHETIC
+from MAISISynthLib.SynthesisLogic import requestOf
 
 MODELS_OWN_STEPS = 0
 
@@ -36,7 +37,8 @@ class Choices:
     Attributes:
         segmentation: what to show. before: the CT to change only where it changed; None for a whole new CT.
         seed, model: of a whole new CT; a synthetic CT is changed with its own.
-        steps: of the solver, 0 for the model's own. autoUpdate: synthesize the change after every edit.
+        steps: of the solver, 0 for the model's own. whole: compute the whole CT for a change too.
+        autoUpdate: synthesize the change after every edit.
     """
 
     segmentation: slicer.vtkMRMLSegmentationNode | None = None
@@ -45,12 +47,18 @@ class Choices:
     model: str = "embedded"
     steps: int = MODELS_OWN_STEPS
     solver: Solver = Solver.DEFAULT
+    whole: bool = False
     autoUpdate: bool = False
 
     @property
     def seedMatters(self) -> bool:
         """Whether ``seed`` and ``model`` are used: a synthetic CT is changed with its own, so that there is no seam."""
         return self.before is None or self.before.GetAttribute(SYNTHETIC) is None
+
+    @property
+    def modelInUse(self) -> str:
+        """The model that will be used."""
+        return self.model if self.seedMatters else requestOf(self.before).get("model", "embedded")
 
     def options(self) -> dict[str, Any]:
         """Arguments of ``MAISISynthLogic.startSynthesis`` besides the segmentation and the device."""
@@ -60,6 +68,7 @@ class Choices:
             "model": self.model if self.seedMatters else None,
             "steps": self.steps or None,
             "solver": self.solver.value,
+            "method": "full" if self.whole else "local",
         }
 
 

@@ -61,6 +61,7 @@ class SynthesisPanel:
         ui.progressBar.visible = state.running
         ui.progressBar.maximum = 0 if state.percent is None else 100  # 0: Qt's "busy"
         ui.progressBar.value = state.percent or 0
+        ui.progressLabel.visible = state.running
         ui.progressLabel.text = state.progressText
         if ui.logText.plainText != state.log:
             ui.logText.plainText = state.log

@@ -138,7 +138,7 @@ class SynthesisPresenter:
         self._outcome, self._log, self._logOpened, self._again, self._rescued = "", "", False, False, None
         self._of = self._inputs.choices
         try:
-            if not self._settings.python:
+            if self._settings.usesOwnPython:
                 self._ensurePackages()
             self._job = self._logic.startSynthesis(
                 self._of.segmentation, device=self._settings.device, **self._of.options()
@@ -160,11 +160,12 @@ class SynthesisPresenter:
             self._logOpened = bool(self._log)
             self._rescued = job if job.image is not None else None
         if self._again:
+            outcome = self._outcome
             self.edited()
+            if self._job is None:  # the run had taken in all edits
+                self._outcome = outcome
 
-    def _take(
-        self, volumeNode: slicer.vtkMRMLScalarVolumeNode, before: slicer.vtkMRMLScalarVolumeNode | None
-    ) -> None:
+    def _take(self, volumeNode: slicer.vtkMRMLScalarVolumeNode, before: slicer.vtkMRMLScalarVolumeNode | None) -> None:
         """A new CT is in the scene."""
         if before is not None and before.GetScene() is not volumeNode.GetScene():
             before = None  # removed during the run

@@ -11,8 +11,8 @@ import vtk
 
 from maisi.errors import InputError
 from maisi.masks.lesion import Lesion
+from MAISISynthLib.LabelMapping import LESION_TAG
 
-LESION_TAG = "MAISI.Lesion"
 _VOXELS = "voxels"  # fingerprint of what was written: painting over it afterwards makes the parameters untrue
 
 

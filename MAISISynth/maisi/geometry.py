@@ -7,22 +7,20 @@ padded; elsewhere they are resampled. The user's whole field of view is always k
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-from scipy import ndimage
 
 from maisi.errors import InputError
 from maisi.labels import BACKGROUND
+from maisi.resampling import Resample, linear, nearest
 from maisi.volume import Box, ImageVolume, LabelVolume, Volume
 
 AIR_HU = -1000
 MIN_FOV_MM, MAX_FOV_MM = 32.0, 2500.0  # outside, a spacing is surely wrong or nothing can be recognised
 SAME_SPACING = 1e-3  # relative: spacings this close to a limit count as within it
-
-_Resample = Callable[..., np.ndarray]  # (array, shape, scale, shift, fill) -> array of shape
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,24 +77,24 @@ class GridPlan:
 
     def labels_to_model(self, labels: LabelVolume) -> LabelVolume:
         """Labels of the user's grid on the model grid: nearest voxel, 0 outside the field of view."""
-        return LabelVolume(self._to_model(labels, BACKGROUND, _nearest), self.model_affine)
+        return LabelVolume(self._to_model(labels, BACKGROUND, nearest), self.model_affine)
 
     def image_to_model(self, image: ImageVolume) -> ImageVolume:
         """An image of the user's grid on the model grid: linear (low-passed first where it gets coarser), -1000 HU
         outside the field of view. Keeps the dtype where nothing is resampled, else float32."""
-        return ImageVolume(self._to_model(image, AIR_HU, _linear), self.model_affine)
+        return ImageVolume(self._to_model(image, AIR_HU, linear), self.model_affine)
 
     def labels_to_user(self, labels: LabelVolume) -> LabelVolume:
         """Labels of the model grid on the user's grid: nearest voxel."""
-        return LabelVolume(self._to_user(labels, BACKGROUND, _nearest), self.user_affine)
+        return LabelVolume(self._to_user(labels, BACKGROUND, nearest), self.user_affine)
 
     def image_to_user(self, image: ImageVolume) -> ImageVolume:
         """An image of the model grid on the user's grid: as in :meth:`image_to_model`."""
-        return ImageVolume(self._to_user(image, AIR_HU, _linear), self.user_affine)
+        return ImageVolume(self._to_user(image, AIR_HU, linear), self.user_affine)
 
     def mask_to_user(self, mask: np.ndarray) -> np.ndarray:
         """A boolean ``[I, J, K]`` mask of the model grid on the user's grid: nearest voxel."""
-        return self._to_user(Volume(mask, self.model_affine), False, _nearest)
+        return self._to_user(Volume(mask, self.model_affine), False, nearest)
 
     def box_to_model(self, box: Box) -> Box:
         """The smallest box of the model grid around a ``box`` of the user's grid."""
@@ -135,12 +133,12 @@ class GridPlan:
         )
         return part, user_box
 
-    def _to_model(self, volume: Volume, fill: float, resample: _Resample) -> np.ndarray:
+    def _to_model(self, volume: Volume, fill: float, resample: Resample) -> np.ndarray:
         _check_grid(volume, self.user_shape, self.user_affine, "the grid that was planned for")
         array = np.flip(volume.array.transpose(self.order), self.flips)
         return np.ascontiguousarray(resample(array, self.model_shape, self.scale, self.shift, fill))
 
-    def _to_user(self, volume: Volume, fill: float, resample: _Resample) -> np.ndarray:
+    def _to_user(self, volume: Volume, fill: float, resample: Resample) -> np.ndarray:
         _check_grid(volume, self.model_shape, self.model_affine, "the model grid")
         shape = tuple(self.user_shape[axis] for axis in self.order)
         scale = tuple(1 / s for s in self.scale)
@@ -293,37 +291,3 @@ def _oriented(shape: Sequence[int], affine: np.ndarray, order: Sequence[int], fl
     turned = np.isin(range(3), flips)
     last = np.array([shape[axis] - 1 for axis in order])
     return columns @ _matrix(np.where(turned, -1.0, 1.0), np.where(turned, last, 0))
-
-
-# ---- resampling: output index o is read at input index o * scale + shift, along each axis on its own
-
-
-def _positions(size: int, count: int, scale: float, shift: float) -> tuple[np.ndarray, np.ndarray]:
-    """Input position of each of ``size`` output voxels, and whether any of it overlaps the input's ``count`` voxels."""
-    at = np.arange(size) * scale + shift
-    reach = 0.5 + scale / 2 - 1e-6
-    return at, (at > -reach) & (at < count - 1 + reach)
-
-
-def _nearest(array, shape, scale, shift, fill) -> np.ndarray:
-    axes = [_positions(*axis) for axis in zip(shape, array.shape, scale, shift, strict=True)]
-    out = np.full(shape, fill, array.dtype)
-    sources = [
-        np.clip(np.rint(at[inside]).astype(int), 0, n - 1) for (at, inside), n in zip(axes, array.shape, strict=True)
-    ]
-    out[np.ix_(*(inside for _, inside in axes))] = array[np.ix_(*sources)]
-    return out
-
-
-def _linear(array, shape, scale, shift, fill) -> np.ndarray:
-    if tuple(scale) == (1.0, 1.0, 1.0):
-        return _nearest(array, shape, scale, shift, fill)
-    smooth = array.astype(np.float32)
-    for axis, factor in enumerate(scale):
-        if factor > 1:  # coarser: take away what the new spacing cannot hold
-            smooth = ndimage.gaussian_filter1d(smooth, (factor - 1) / 2, axis=axis, mode="nearest")
-    out = ndimage.affine_transform(smooth, scale, shift, tuple(shape), order=1, mode="nearest")
-    for axis, given in enumerate(zip(shape, array.shape, scale, shift, strict=True)):
-        _, inside = _positions(*given)
-        np.moveaxis(out, axis, 0)[~inside] = fill
-    return out

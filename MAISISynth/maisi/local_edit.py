@@ -45,6 +45,7 @@ class Patch:
     run: Run | None
 
 
+@torch.inference_mode()
 def edit_locally(
     image: ImageVolume,
     before: LabelVolume,

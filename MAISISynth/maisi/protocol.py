@@ -109,9 +109,10 @@ class Result(Message):
 
 @dataclass(frozen=True)
 class Failure(Message):
-    """The job ended without a result. ``error``: "oom", "weights", "input", "cancelled" or "internal".
+    """The job ended without a result. ``error``: "oom", "weights", "input", "cancelled", "internal" or
+    "connection" (the worker's machine cannot be reached, and this was the last message).
 
-    Job 0 stands for a line that the worker could not read as a request.
+    Job 0 stands for a line that the worker could not read as a request, and for a connection.
     """
 
     kind: ClassVar[str] = "failure"

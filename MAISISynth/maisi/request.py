@@ -19,7 +19,7 @@ from maisi.volume import ImageVolume, LabelVolume, Volume
 if TYPE_CHECKING:
     from maisi.synthesis import SynthesisResult
 
-ROLES = {"synthesize": ("labels",), "edit": ("image", "before", "after"), "generate": ()}
+ROLES = {"synthesize": ("labels",), "edit": ("image", "before", "after"), "generate": (), "vary": ("labels",)}
 ARRAYS = ("noise", "latents")
 HOW = {"synthesize": "from a label map", "edit": "by editing an image", "generate": "without a label map"}
 
@@ -29,7 +29,8 @@ class Request:
     """One image to be made.
 
     Attributes:
-        command: "synthesize", "edit" or "generate". files: by role: see ``ROLES``, and "noise", "latents" where given.
+        command: "synthesize", "edit", "generate" or "vary" (which :mod:`maisi.vary` makes).
+        files: by role: see ``ROLES``, and "noise", "latents" where given.
         numbering: of the label files. shape, spacing: of the image (mm), for "generate".
         strength: how far back towards noise given latents are taken, 0 to 1.
     """
@@ -122,11 +123,13 @@ def read_inputs(request: Request) -> Inputs:
 def run(request: Request, inputs: Inputs, progress: Callable[[str, int, int], None]) -> SynthesisResult:
     """Make the image. Raises what :mod:`maisi.synthesis` raises."""
     from maisi import editing, synthesis
+    from maisi.runs import RUNS
 
     settings = {**request.options.to_json(), **inputs.arrays, "strength": request.strength, "progress": progress}
     if request.command == "generate":
         return synthesis.generate(request.shape, request.spacing, **settings)
     if request.command == "edit":
+        RUNS.clear()  # so that the files alone decide, and the record repeats the result
         return editing.edit(*inputs.volumes.values(), **settings)
     return synthesis.synthesize(*inputs.volumes.values(), **settings)
 

@@ -20,8 +20,9 @@ class MAISISynthInSlicer(unittest.TestCase):
 
     def setUp(self) -> None:
         slicer.mrmlScene.Clear()
-        self.widget = slicer.modules.maisisynth.widgetRepresentation().self()
-        self.ui = self.widget.panel.ui
+        slicer.util.selectModule("MAISISynth")
+        self.panel = slicer.modules.maisisynth.widgetRepresentation().self().panel
+        self.ui = self.panel.ui
 
     def test_module_is_loaded_with_its_panel(self) -> None:
         assert slicer.modules.maisisynth.title == "MAISI Synth"
@@ -33,17 +34,45 @@ class MAISISynthInSlicer(unittest.TestCase):
         self.ui.segmentationSelector.setCurrentNode(anatomyScene(slicer.mrmlScene))
         assert self.ui.synthesizeButton.enabled
         assert "1 lesion" in self.ui.statusLabel.text
+        assert self.ui.segmentEditorWidget.segmentationNode() is self.ui.segmentationSelector.currentNode()
 
-    def test_new_ct_is_offered_for_editing_and_a_plain_volume_is_not(self) -> None:
+    def test_choices_are_kept_in_the_scene_and_come_back(self) -> None:
+        import tempfile
+
+        self.ui.seedSpinBox.value = 77
+        self.ui.solverComboBox.setCurrentText("heun")
+        self.ui.autoUpdateCheckBox.checked = True
+        with tempfile.TemporaryDirectory() as folder:
+            assert slicer.util.saveScene(f"{folder}/scene.mrb")
+            slicer.mrmlScene.Clear()
+            assert (self.ui.seedSpinBox.value, self.ui.autoUpdateCheckBox.checked) == (0, False)
+            slicer.util.loadScene(f"{folder}/scene.mrb")
+        choices = self.panel.inputs.presenter.choices
+        assert (choices.seed, choices.solver.value, choices.autoUpdate) == (77, "heun", True)
+
+    def test_editor_offers_our_tools_only(self) -> None:
+        names = list(self.ui.segmentEditorWidget.availableEffectNames())
+        assert "Paint" in names
+        assert self.ui.segmentEditorWidget.mrmlSegmentEditorNode().GetSingletonTag() == "MAISISynth"
+        assert not self.ui.segmentEditorWidget.unorderedEffectsVisible
+
+    def test_compare_layouts_have_linked_views(self) -> None:
         import numpy as np
 
-        slicer.util.addVolumeFromArray(np.zeros((4, 4, 4), np.int16), name="Plain")
-        assert self.ui.beforeSelector.nodeCount() == 0
+        before, after = (slicer.util.addVolumeFromArray(np.zeros((4, 4, 4), np.int16), name=n) for n in "AB")
+        self.panel.compare.setPair(before, after)
+        self.ui.threePlanesButton.click()
+        names = list(slicer.app.layoutManager().sliceViewNames())
+        assert {"MAISIBeforeAxial", "MAISIAfterCoronal"} <= set(names)
+        shown = slicer.app.layoutManager().sliceWidget("MAISIAfterAxial").mrmlSliceCompositeNode()
+        assert shown.GetBackgroundVolumeID() == after.GetID()
+        self.ui.usualViewsButton.click()
 
     def test_scene_can_be_closed_with_the_panel_open(self) -> None:
         from MAISISynthLib.Demo import anatomyScene
 
         self.ui.segmentationSelector.setCurrentNode(anatomyScene(slicer.mrmlScene))
+        self.ui.segmentEditorWidget.setActiveEffectByName("Paint")
         slicer.mrmlScene.Clear()
         slicer.app.processEvents()
         assert not self.ui.synthesizeButton.enabled

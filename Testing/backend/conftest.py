@@ -15,9 +15,10 @@ def an_empty_models_folder(tmp_path_factory, monkeypatch):
 
 @pytest.fixture(scope="session")
 def a_models_folder(tmp_path_factory):
-    """A folder with one tiny model of random weights, called "tiny"."""
+    """A folder with tiny models of random weights: "tiny", and "vivid", on whose images the mask shows."""
     folder = tmp_path_factory.mktemp("models")
     write_tiny_model(folder)
+    write_tiny_model(folder, "vivid", mask_strength=16.0)
     return folder
 
 
@@ -26,6 +27,12 @@ def a_tiny_model(a_models_folder, monkeypatch):
     """The name of a model that runs in a moment."""
     monkeypatch.setenv("MAISI_MODELS", str(a_models_folder))
     return "tiny"
+
+
+@pytest.fixture
+def a_vivid_model(a_tiny_model):
+    """The name of one on whose images the mask shows."""
+    return "vivid"
 
 
 @pytest.fixture

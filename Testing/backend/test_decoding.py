@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from helpers.tiny_model import NETWORKS, fill_zeros
-from maisi.decoding import background, decode, encode
+from maisi.decoding import background, decode, decode_box, encode
 from maisi.errors import Cancelled, InputError
-from maisi.mask_embedding import embed_in_tiles
+from maisi.mask_embedding import embed_box, embed_in_tiles
 from maisi.models.intensity import IntensityScale
 from maisi.models.networks import build_networks, mask_bits
 from maisi.models.variants import get_variant
@@ -65,6 +65,25 @@ def test_a_decode_in_tiles_is_the_whole_one(networks, latents, labels):
     difference = np.abs(whole.array.astype(int) - tiled.array)
     assert difference.max() <= 1  # where a value lies between two integers
     assert (difference > 0).mean() < 1e-3
+
+
+@pytest.mark.parametrize("tiles", [None, TILES])
+def test_a_part_is_decoded_as_in_the_whole(networks, latents, labels, tiles):
+    gathered = {}
+    whole = decode(networks, latents, labels, tiles=tiles, gathered=gathered).array
+    box = (slice(2, 5), slice(0, 6), slice(3, 5))
+    part = decode_box(networks, latents, box, gathered, labels.array, size=2)
+    expected = whole[tuple(slice(4 * s.start, 4 * s.stop) for s in box)]
+    assert np.abs(part.astype(int) - expected).max() <= 1
+    assert (part == expected).mean() > 0.999
+
+
+def test_a_part_of_the_mask_is_embedded_as_in_the_whole(networks, labels):
+    masks = labels.array[None]
+    box = (slice(1, 4), slice(0, 9), slice(2, 5))
+    whole = embed_in_tiles(networks, masks, torch.float32, Tiles(16))
+    part = embed_box(networks, masks, torch.float32, box)
+    torch.testing.assert_close(part, whole[(..., *box)], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("tiles", [None, TILES])

@@ -102,6 +102,35 @@ def test_the_right_side_of_the_patient_stays_right_whatever_the_storage_order():
         assert right > left
 
 
+@given(grids(sizes=st.integers(24, 34), spacings=st.floats(1.4, 6.0)), st.randoms())
+@settings(deadline=None)
+def test_a_part_of_a_grid_gives_the_part_of_the_whole(grid, random):
+    plan = plan_grid(*grid, TWO_TO_FOUR)
+    box = tuple(slice(low, random.randint(low + 8, n)) for n in plan.model_shape for low in [random.randrange(n - 8)])
+    part, user_box = plan.part(box)
+    labels = random_labels(*grid)
+    found = part.labels_to_model(LabelVolume(labels.array[user_box], part.user_affine))
+    assert np.array_equal(found.array, plan.labels_to_model(labels).array[box])
+    image = np.random.default_rng(0).normal(size=plan.model_shape)
+    whole = plan.image_to_user(ImageVolume(image, plan.model_affine)).array[user_box]
+    here = part.image_to_user(ImageVolume(image[box], part.model_affine)).array
+    seen = np.zeros(plan.model_shape, bool)  # far enough from the faces of the box for the low pass
+    seen[tuple(slice(s.start + 5, s.stop - 5) for s in box)] = True
+    inside = plan.mask_to_user(seen)[user_box]
+    assert np.allclose(here[inside], whole[inside], atol=1e-4)
+
+
+@given(grids(sizes=st.integers(24, 34), spacings=st.floats(1.4, 6.0)), st.randoms())
+@settings(deadline=None)
+def test_a_box_of_the_users_grid_lies_in_its_box_of_the_model_grid(grid, random):
+    plan = plan_grid(*grid, TWO_TO_FOUR)
+    box = tuple(slice(low, random.randint(low + 1, n)) for n in grid[0] for low in [random.randrange(n)])
+    model_box = plan.box_to_model(box)
+    corner = plan.user_affine @ [*(s.start for s in box), 1]
+    index = np.linalg.solve(plan.model_affine, corner)[:3]
+    assert all(s.start - 1e-6 <= i <= s.stop - 1 + 1e-6 for s, i in zip(model_box, index, strict=True))
+
+
 @given(grids(sizes=st.integers(20, 60), spacings=st.floats(0.9, 9.0)))
 @settings(max_examples=30, deadline=None)
 def test_resampled_grids_obey_the_rules_and_cover_the_field_of_view(grid):

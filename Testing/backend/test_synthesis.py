@@ -143,7 +143,9 @@ class TestEdit:
         self, a_tiny_model, a_ct, a_torso_with_a_liver, a_torso_with_a_liver_lesion
     ):
         fresh = synthesis.synthesize(a_torso_with_a_liver_lesion, model=a_tiny_model, seed=2).image.array
-        edited = editing.edit(a_ct, a_torso_with_a_liver, a_torso_with_a_liver_lesion, model=a_tiny_model, seed=2)
+        edited = editing.edit(
+            a_ct, a_torso_with_a_liver, a_torso_with_a_liver_lesion, model=a_tiny_model, seed=2, method="full"
+        )
         lesion = a_torso_with_a_liver_lesion.array == 26
         assert (edited.image.array[lesion] == fresh[lesion]).all()
         assert edited.info["edited_voxels"] == lesion.sum()

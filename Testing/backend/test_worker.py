@@ -29,9 +29,8 @@ numbers = itertools.count(1)
 class Conversation:
     """A worker process and everything it said."""
 
-    def __init__(self, *command: str) -> None:
-        interpreter = Interpreter()
-        self.process = ChildProcess(interpreter.command(*command), interpreter.environment())
+    def __init__(self, interpreter: Interpreter, *command: str) -> None:
+        self.process = ChildProcess(interpreter.workerCommand(*command), interpreter.environment())
         self.printed: list[str] = []
 
     def say(self, *messages) -> None:
@@ -70,16 +69,16 @@ class Conversation:
 
 
 @pytest.fixture(scope="module")
-def a_worker():
-    conversation = Conversation(*pretend_worker.COMMAND)
+def a_worker(an_interpreter):
+    conversation = Conversation(an_interpreter, *pretend_worker.COMMAND)
     conversation.hello = conversation.hear()
     yield conversation
     conversation.process.end()
 
 
 @pytest.fixture
-def a_fresh_worker():
-    conversation = Conversation(*pretend_worker.COMMAND)
+def a_fresh_worker(an_interpreter):
+    conversation = Conversation(an_interpreter, *pretend_worker.COMMAND)
     assert isinstance(conversation.hear(), Hello)
     yield conversation
     conversation.process.end()
@@ -256,7 +255,7 @@ print("the launcher saw exit code", code, file=sys.stderr)
 @pytest.mark.parametrize("ours", [True, False])
 def test_launcher_is_ended_only_when_the_group_is_said_to_be_ours(ours):
     script, flag = pretend_worker.COMMAND
-    conversation = Conversation("-c", LAUNCHER, script, *([flag] if ours else []))
+    conversation = Conversation(Interpreter(), "-c", LAUNCHER, script, *([flag] if ours else []))
     waitUntil(lambda: conversation.process.exitCode is not None)
     conversation.process.end()
     assert (conversation.process.exitCode == 0) is not ours
@@ -275,13 +274,13 @@ def test_time_left_comes_from_the_steps_of_this_stage(monkeypatch):
 
 
 @pytest.mark.skipif(not any(MODELS.glob("*.json")), reason="the embedded model is not in this checkout")
-def test_real_synthesis_through_the_real_worker(a_request):
+def test_real_synthesis_through_the_real_worker(an_interpreter, a_request):
     labels = np.zeros((64, 64, 64), np.uint8)
     labels[8:-8, 12:-12] = 200
     labels[16:40, 20:44, 16:48] = 1
     np.save(a_request.labels, labels)
     affine = np.diag([4.0, 4.0, 4.0, 1.0]).ravel().tolist()
-    conversation = Conversation("-m", "maisi.worker", "--own-group")
+    conversation = Conversation(an_interpreter, "-m", "maisi.worker", "--own-group")
     assert isinstance(conversation.hear(), Hello)
     answer = conversation.answerTo(replace(a_request, affine=affine, options={"steps": 2, "device": "cpu"}))
     assert isinstance(answer, Result), answer

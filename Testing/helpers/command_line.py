@@ -50,7 +50,7 @@ class FakeSynthesis:
         self.asked: list[dict] = []
         self.error = None
 
-    def synthesize(self, labels, *, progress, noise=None, latents=None, strength=1.0, **options):
+    def synthesize(self, labels, *, progress, cancelled=None, noise=None, latents=None, strength=1.0, **options):
         options = Options.from_json(options)
         self.asked.append({"labels": labels, "noise": noise, "latents": latents, "strength": strength})
         self.asked[-1] |= options.to_json()

@@ -91,6 +91,19 @@ def misunderstand(request: Synthesize, cancelled: set[int]) -> None:
     say(Failure(job=0, error="input", message="The request could not be read."))
 
 
+def loseConnection(request: Synthesize, cancelled: set[int]) -> None:
+    """As a relay says it; and then it is slow to end."""
+    say(Failure(job=0, error="connection", message="The connection to gpu1 broke off: start again."))
+    time.sleep(600)
+
+
+def answerWithNoise(request: Synthesize, cancelled: set[int]) -> None:
+    """A result that cannot be compressed."""
+    shape = np.load(request.labels, mmap_mode="r").shape
+    np.save(request.output, np.random.default_rng(5).integers(-(2**15), 2**15, shape, np.int16))
+    say(Result(job=request.job, output=request.output))
+
+
 ACTS = {
     "slow": answerSlowly,
     "crash": crash,
@@ -101,6 +114,8 @@ ACTS = {
     "oom": runOutOfMemory,
     "bad-input": refuseInput,
     "misunderstood": misunderstand,
+    "disconnected": loseConnection,
+    "noise": answerWithNoise,
 }
 
 

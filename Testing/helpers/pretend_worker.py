@@ -106,10 +106,15 @@ def edit(image, before, after, **options) -> PretendedResult:
     return PretendedResult(ImageVolume(np.where(changed, result.image.array, image.array), image.affine), result.info)
 
 
+def pretend(name: str, **functions) -> None:
+    """Put a module with ``functions`` in the place of ``maisi.NAME``."""
+    module = ModuleType(f"maisi.{name}")
+    vars(module).update(functions)
+    sys.modules[f"maisi.{name}"] = module
+    setattr(sys.modules["maisi"], name, module)
+
+
 if __name__ == "__main__":
-    for name, function in {"synthesis": ("synthesize", synthesize), "editing": ("edit", edit)}.items():
-        pretended = ModuleType(f"maisi.{name}")
-        setattr(pretended, *function)
-        sys.modules[f"maisi.{name}"] = pretended
-        setattr(sys.modules["maisi"], name, pretended)
+    pretend("synthesis", synthesize=synthesize)
+    pretend("editing", edit=edit)
     worker.main()

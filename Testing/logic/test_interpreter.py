@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
+from maisi.remote import ssh
 from MAISILib import Interpreter as module
 from MAISILib.Interpreter import Interpreter, InterpreterError, backendFolder
 from MAISILib.Settings import MemoryStore, Settings
@@ -111,6 +113,37 @@ def test_settings_have_defaults_and_keep_what_is_set():
     settings.device = "cuda:1"
     assert settings.device == "cuda:1"
     assert Settings().device == "auto", "in memory they are not shared"
+
+
+def test_remote_machine_in_the_settings_gets_the_worker_and_nothing_else(some_settings):
+    some_settings.remoteHost = " me@gpu1 "
+    interpreter = Interpreter(some_settings)
+    assert interpreter.workerCommand("-m", "maisi.worker") == [
+        *[sys.executable, "-m", "maisi.remote", "--python", "python3", "me@gpu1"],
+        *["-m", "maisi.worker"],
+    ]
+    assert interpreter.command("x.py") == [sys.executable, "x.py"]
+    some_settings.remotePython = "/opt/python"
+    assert "/opt/python" in interpreter.workerCommand()
+    some_settings.remoteHost = ""
+    assert interpreter.workerCommand("x.py") == interpreter.command("x.py")
+
+
+def test_ssh_gets_back_what_slicer_changed(an_application):
+    settings = Settings()
+    settings.remoteHost = "gpu1"
+    environment = Interpreter(settings).environment()
+    assert environment["PYTHONHOME"] == "/opt/Slicer/lib/Python", "for the relay"
+    noted = json.loads(environment[ssh.CHANGES])
+    assert (noted["PYTHONHOME"], noted["HOME"]) == (None, "/home/user")
+
+
+def test_own_python_counts_only_where_it_runs_maisi(some_settings):
+    assert Settings().usesOwnPython
+    assert not some_settings.usesOwnPython
+    remote = Settings()
+    remote.remoteHost = "gpu1"
+    assert not remote.usesOwnPython
 
 
 def test_settings_use_any_store_that_behaves_like_qsettings():

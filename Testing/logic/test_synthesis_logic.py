@@ -19,10 +19,11 @@ from maisi.options import Options
 from MAISILib.Job import JobCancelled, JobError
 from MAISILib.Worker import Worker
 from MAISISynthLib import SynthesisJob as synthesisJob
+from MAISISynthLib.LabelMapping import LESION_TAG, mapSegments
 from MAISISynthLib.SceneIO import readImage, readLabelmap
 from MAISISynthLib.SynthesisLogic import MAISISynthLogic, requestOf
 
-SPLEEN = find_label("spleen")
+SPLEEN, TUMOR = find_label("spleen"), find_label("hepatic tumor")
 
 
 @pytest.fixture
@@ -196,6 +197,40 @@ def test_a_ct_whose_request_was_lost_can_still_be_changed(
     shrinkSpleen(segmentation, a_liver_with_tumor, a_volume)
     after = an_editing_logic.resynthesize(before, segmentation)
     assert (requestOf(after)["seed"], requestOf(after)["model"]) == (0, "embedded")
+
+
+class TestPatientsCt:
+    @pytest.fixture
+    def a_patients_ct(self, a_segmentation_with_liver_and_tumor, a_liver_with_tumor):
+        return addVolume(np.full(a_liver_with_tumor.shape, 40, np.int16), a_liver_with_tumor.affine, "Patient")
+
+    def test_a_placed_lesion_is_what_is_new(
+        self, an_editing_logic, a_patients_ct, a_segmentation_with_liver_and_tumor, a_liver_with_tumor
+    ):
+        segmentation = a_segmentation_with_liver_and_tumor
+        [tumor] = [segmentId for segmentId, label in mapSegments(segmentation).ids.items() if label == TUMOR]
+        segmentation.GetSegmentation().GetSegment(tumor).SetTag(LESION_TAG, "{}")
+        after = readImage(an_editing_logic.resynthesize(a_patients_ct, segmentation)).array
+        tumor = a_liver_with_tumor.array == TUMOR
+        assert (after[tumor] != 40).all()
+        assert (after[~tumor] == 40).all()
+        assert (slicer.util.arrayFromVolume(a_patients_ct) == 40).all()
+
+    def test_a_label_map_from_before_tells_what_is_new(
+        self, an_editing_logic, a_patients_ct, a_segmentation_with_liver_and_tumor, a_liver_with_tumor
+    ):
+        old = np.where(a_liver_with_tumor.array == SPLEEN, 0, a_liver_with_tumor.array)
+        node = addVolume(old.astype(np.int16), a_liver_with_tumor.affine, "Before")
+        after = readImage(
+            an_editing_logic.resynthesize(a_patients_ct, a_segmentation_with_liver_and_tumor, labelsBefore=node)
+        ).array
+        assert ((after != 40) == (a_liver_with_tumor.array == SPLEEN)).all()
+
+    def test_without_either_nothing_tells_what_is_new(
+        self, an_editing_logic, a_patients_ct, a_segmentation_with_liver_and_tumor
+    ):
+        with pytest.raises(InputError, match="place a lesion with the Tumor tool"):
+            an_editing_logic.resynthesize(a_patients_ct, a_segmentation_with_liver_and_tumor)
 
 
 def test_an_unchanged_segmentation_is_refused(an_editing_logic, a_case):

@@ -22,12 +22,12 @@ SHAPE = (44, 36, 30)
 
 
 @pytest.fixture(scope="module")
-def a_logic(tmp_path_factory):
+def a_logic(an_interpreter, tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
     write_tiny_model(folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MAISI_MODELS", str(folder))
-        logic = MAISISynthLogic(Worker())
+        logic = MAISISynthLogic(Worker(an_interpreter))
         yield logic
         logic.worker.close()
 

@@ -21,8 +21,8 @@ from MAISILib.Worker import Worker
 
 
 @pytest.fixture
-def a_worker():
-    worker = Worker(arguments=fakeWorker(), cancelTimeout=2.0)
+def a_worker(an_interpreter):
+    worker = Worker(an_interpreter, fakeWorker(), cancelTimeout=2.0)
     yield worker
     worker.close()
 
@@ -94,8 +94,8 @@ def test_wait_with_timeout_leaves_the_job_running(a_worker, a_request):
     assert job.wait(20)
 
 
-def test_garbage_goes_to_the_log_only(a_request):
-    worker = Worker(arguments=fakeWorker("noisy"))
+def test_garbage_goes_to_the_log_only(an_interpreter, a_request):
+    worker = Worker(an_interpreter, fakeWorker("noisy"))
     job = worker.submit(asking(a_request, "garbage"))
     assert job.wait(20).output == a_request.output
     assert "Welcome to a library that prints" in job.log
@@ -160,6 +160,13 @@ def test_input_error_is_passed_on_word_for_word(a_worker, a_request):
     with pytest.raises(JobError):
         job.wait(20)
     assert (job.errorKind, job.error) == ("input", "The label map is empty; draw something.")
+
+
+def test_lost_connection_ends_the_process_and_the_next_job_gets_another(a_worker, a_request):
+    lost = a_worker.submit(asking(a_request, "disconnected"))
+    waiting = a_worker.submit(a_request)
+    assert waiting.wait(20)
+    assert (lost.errorKind, lost.error) == ("connection", "The connection to gpu1 broke off: start again.")
 
 
 def test_request_that_the_worker_cannot_read_fails(a_worker, a_request):
@@ -232,16 +239,16 @@ def test_interrupted_wait_cancels(a_worker, a_request, monkeypatch):
         job.wait(20)
 
 
-def test_foreign_version_is_refused_with_advice(a_request):
-    worker = Worker(arguments=fakeWorker("foreign"))
+def test_foreign_version_is_refused_with_advice(an_interpreter, a_request):
+    worker = Worker(an_interpreter, fakeWorker("foreign"))
     job = worker.submit(a_request)
     with pytest.raises(JobError, match=r"another version of MAISI \(protocol version 99, expected 2\).*choose another"):
         job.wait(20)
     assert worker.hello is None
 
 
-def test_silent_worker_times_out_and_is_ended(a_request):
-    worker = Worker(arguments=fakeWorker("mute"), helloTimeout=3.0)
+def test_silent_worker_times_out_and_is_ended(an_interpreter, a_request):
+    worker = Worker(an_interpreter, fakeWorker("mute"), helloTimeout=3.0)
     job = worker.submit(a_request)
     process = processOf(job)
     with pytest.raises(JobError, match=r"did not start within 3 s"):
@@ -250,9 +257,9 @@ def test_silent_worker_times_out_and_is_ended(a_request):
     waitUntil(lambda: hasEnded(process))
 
 
-def test_worker_that_cannot_start_says_what_is_missing(a_request):
+def test_worker_that_cannot_start_says_what_is_missing(an_interpreter, a_request):
     with pytest.raises(JobError, match="install the packages that MAISI needs"):
-        Worker(arguments=fakeWorker("broken")).submit(a_request).wait(20)
+        Worker(an_interpreter, fakeWorker("broken")).submit(a_request).wait(20)
 
 
 def test_missing_python_fails_the_job_and_can_be_corrected(a_request):

@@ -17,7 +17,6 @@ import pytest
 from helpers import pretend_worker
 from helpers.processes import hasEnded, waitUntil
 from maisi.protocol import Synthesize
-from MAISILib.Interpreter import Interpreter
 from MAISILib.Job import JobCancelled, JobError
 from MAISILib.Worker import Worker
 
@@ -25,10 +24,13 @@ APPLICATION = textwrap.dedent("""
     import re, sys, time
     from helpers import pretend_worker
     from maisi.protocol import Synthesize
+    from MAISILib.Interpreter import Interpreter
+    from MAISILib.Settings import Settings
     from MAISILib.Worker import Worker
 
-    folder, end = sys.argv[1:]
-    worker = Worker(arguments=pretend_worker.COMMAND)
+    settings = Settings()
+    folder, end, settings.remoteHost, settings.remotePython = sys.argv[1:]
+    worker = Worker(Interpreter(settings), pretend_worker.COMMAND)
     job = worker.submit(Synthesize(0, folder + "/labels.npy", [1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1],
                                    folder + "/ct.npy", {"model": "grandchild"}))
     while not re.search("grandchild", " ".join(job.log)):
@@ -47,14 +49,15 @@ def a_request(tmp_path):
 
 
 @pytest.fixture
-def an_application(a_request, tmp_path):
+def an_application(an_interpreter, a_request, tmp_path):
     """Starts an application whose worker has a running job, which has a child; gives all three processes."""
     started = []
 
     def start(end: str) -> tuple[subprocess.Popen, psutil.Process, psutil.Process]:
-        environment = Interpreter().environment()
+        environment = an_interpreter.environment()
         environment["PYTHONPATH"] += os.pathsep + os.pathsep.join(sys.path)
-        command = [sys.executable, "-c", APPLICATION, str(tmp_path), end]
+        machine = an_interpreter._settings.remoteHost, an_interpreter._settings.remotePython
+        command = [sys.executable, "-c", APPLICATION, str(tmp_path), end, *machine]
         application = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
         started.append(application)
         worker, grandchild = re.search(r"(\d+) .*grandchild (\d+)", application.stdout.readline()).groups()
@@ -81,8 +84,8 @@ def test_application_that_forgets_to_close_leaves_no_process_behind(an_applicati
     waitUntil(lambda: hasEnded(worker) and hasEnded(grandchild))
 
 
-def test_client_and_worker_process_understand_each_other(a_request):
-    worker = Worker(arguments=pretend_worker.COMMAND)
+def test_client_and_worker_process_understand_each_other(an_interpreter, a_request):
+    worker = Worker(an_interpreter, pretend_worker.COMMAND)
     result = worker.submit(replace(a_request, options={"seed": 3})).wait(60)
     assert (np.load(result.output) == 53).all()
 

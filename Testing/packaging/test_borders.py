@@ -90,7 +90,9 @@ def loadedBy(statement: str, *names: str) -> set[str]:
     return set(run.stdout.split())
 
 
-@pytest.mark.parametrize("module", ["maisi", "maisi.protocol", "maisi.labels", "maisi.volume", "maisi.errors"])
+@pytest.mark.parametrize(
+    "module", ["maisi", "maisi.protocol", "maisi.labels", "maisi.volume", "maisi.errors", "maisi.models.store"]
+)
 def test_the_light_part_of_the_backend_imports_no_torch(module):
     assert loadedBy(f"import {module}", "torch", "monai", "slicer", "vtk") == set()
 
@@ -99,11 +101,18 @@ def test_protocol_is_standard_library_only():
     assert imports(BACKEND / "protocol.py") <= set(sys.stdlib_module_names)
 
 
+@pytest.mark.parametrize("path", sources(BACKEND / "remote"), ids=name)
+def test_both_ends_of_a_connection_are_standard_library_only(path):
+    """Neither the application's Python nor a bare one there needs more to say what is wrong."""
+    assert imports(path) <= {*sys.stdlib_module_names, "maisi"}
+
+
 def test_what_the_application_imports_of_the_backend_needs_only_what_slicer_has():
     """Slicer's Python brings numpy and scipy; the rest is for the child process."""
     pytest.importorskip("slicer", reason="slicer-core is not installed: run `make setup`")
-    loaded = loadedBy("import MAISISynthLib.SynthesisPresenter", "torch", "monai", "nibabel", "SimpleITK", "tqdm")
-    assert loaded == set()
+    presenters = (path.stem for path in (SYNTH / "MAISISynthLib").glob("*Presenter.py"))
+    statement = "; ".join(f"import MAISISynthLib.{presenter}" for presenter in presenters)
+    assert loadedBy(statement, "torch", "monai", "nibabel", "SimpleITK", "tqdm", "psutil") == set()
 
 
 def unmarkedStrings(path: Path) -> list[str]:

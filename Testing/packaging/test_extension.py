@@ -102,7 +102,8 @@ elsewhere = ("SegmentEditorTumorLib", *(() if importlib.util.find_spec("trame_sl
 folder = pathlib.Path({str(an_installed_copy)!r})
 for path in sorted(folder.rglob("*.py")):
     name = ".".join(path.relative_to(folder).with_suffix("").parts).removesuffix(".__init__")
-    if name == "MAISISynth" or name.startswith(elsewhere) or name.endswith(("Panel", "Widget", "Pump", "__main__")):
+    skipped = ("Panel", "Pump", "Widget", "ParameterNode", "__main__")
+    if name == "MAISISynth" or name.startswith(elsewhere) or name.endswith(skipped):
         continue
     module = importlib.import_module(name)
     assert pathlib.Path(module.__file__).is_relative_to(folder), module.__file__

@@ -1,52 +1,66 @@
-"""What the panel would show, without a panel."""
+"""What the section "Synthesize" would show, without a panel."""
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
 from helpers.fake_worker import fakeWorker
 from helpers.processes import waitUntil
-from helpers.slicer_core import addSegmentation, contents
+from helpers.slicer_core import addSegmentation, addVolume, contents, segmentNamed, setSegment
+from maisi.labels import find_label
 from maisi.protocol import Progress
 from MAISILib.Settings import Settings
 from MAISILib.Worker import Worker
+from MAISISynthLib.InputPresenter import InputPresenter, InputState
+from MAISISynthLib.SynthesisChoices import Choices
 from MAISISynthLib.SynthesisLogic import MAISISynthLogic
-from MAISISynthLib.SynthesisPresenter import PanelState, SynthesisPresenter, describeProgress
+from MAISISynthLib.SynthesisPresenter import RunState, SynthesisPresenter, describeProgress
 
 
 class FakeView:
-    """Remembers what it was told to show."""
+    """Remembers what it was told to show, and offers a new CT for the next edit, as the panel does."""
 
     def __init__(self) -> None:
-        self.states: list[PanelState] = []
-        self.volumes = []
+        self.states: list[RunState] = []
+        self.results = []
+        self.inputs: InputPresenter | None = None
 
     @property
-    def state(self) -> PanelState:
+    def state(self) -> RunState:
         return self.states[-1]
 
-    def show(self, state: PanelState) -> None:
+    def showRun(self, state: RunState) -> None:
         self.states.append(state)
 
-    def showVolume(self, volumeNode) -> None:
-        self.volumes.append(volumeNode)
+    def showInput(self, state: InputState) -> None:
+        self.input = state
+
+    def showResult(self, volumeNode, before) -> None:
+        self.results.append((volumeNode, before))
+        request = json.loads(volumeNode.GetAttribute("MAISI.Request"))  # "slow" and the like are no models
+        volumeNode.SetAttribute("MAISI.Request", json.dumps({**request, "model": "embedded"}))
+        self.inputs.setChoices(replace(self.inputs.choices, before=volumeNode))
 
 
 class AsModel:
     """A logic that always asks for one model, which for the fake worker is a way to misbehave."""
 
     def __init__(self, logic: MAISISynthLogic) -> None:
-        self.logic, self.model, self.worker = logic, "well", logic.worker
+        self.logic, self.model, self.worker = logic, "embedded", logic.worker
 
     def startSynthesis(self, segmentationNode, **options):
         self.options = options
-        return self.logic.startSynthesis(segmentationNode, model=self.model, **options)
+        return self.logic.startSynthesis(segmentationNode, **{**options, "model": self.model})
 
 
 @pytest.fixture
 def a_logic():
-    logic = MAISISynthLogic(Worker(arguments=fakeWorker(), cancelTimeout=0.5))
-    yield AsModel(logic)
+    logic = AsModel(MAISISynthLogic(Worker(arguments=fakeWorker(), cancelTimeout=0.5)))
+    yield logic
     logic.worker.close()
 
 
@@ -56,132 +70,290 @@ def a_view():
 
 
 @pytest.fixture
-def a_presenter(a_view, a_logic):
-    return SynthesisPresenter(a_view, a_logic, Settings(), ensurePackages=lambda: None)
+def make_presenter(a_view, a_logic):
+    def make(settings: Settings | None = None, ensurePackages=lambda: None) -> SynthesisPresenter:
+        settings = settings or Settings()
+        a_view.inputs = InputPresenter(a_view, a_logic, settings)
+        return SynthesisPresenter(a_view, a_view.inputs, a_logic, settings, ensurePackages)
+
+    return make
 
 
 @pytest.fixture
-def a_ready_presenter(a_presenter, a_segmentation_with_liver_and_tumor):
-    a_presenter.setInputs(a_segmentation_with_liver_and_tumor, None)
-    return a_presenter
+def a_presenter(make_presenter, a_view, a_segmentation_with_liver_and_tumor):
+    presenter = make_presenter()
+    a_view.inputs.setChoices(Choices(a_segmentation_with_liver_and_tumor, seed=3))
+    presenter.update()
+    return presenter
 
 
-def runToTheEnd(presenter, view) -> None:
-    waitUntil(lambda: (presenter.poll(), not view.state.running)[1])
+def choose(view: FakeView, **values) -> None:
+    view.inputs.setChoices(replace(view.inputs.choices, **values))
 
 
-def test_without_a_segmentation_the_button_waits(a_presenter, a_view):
-    a_presenter.setInputs(None, None)
-    assert (a_view.state.buttonEnabled, a_view.state.status) == (False, "Choose a segmentation.")
+def runToTheEnd(presenter) -> None:
+    waitUntil(lambda: (presenter.poll(), not presenter.busy)[1])
 
 
-def test_a_usable_segmentation_enables_the_button_and_is_summed_up(a_ready_presenter, a_view):
-    assert a_view.state.buttonEnabled
-    assert a_view.state.buttonText == "Synthesize"
-    assert a_view.state.status.startswith("Liver, spleen and 1 lesion, 3 of 3 segments recognized; ")
+def shrinkSpleen(segmentation, labels, grid, keep: int) -> None:
+    mask = labels.array == find_label("spleen")
+    mask[keep:] = False
+    setSegment(segmentation, segmentNamed(segmentation, "Spleen"), mask, grid)
 
 
-def test_the_sentence_follows_the_edits(a_ready_presenter, a_view, a_segmentation_with_liver_and_tumor):
-    a_segmentation_with_liver_and_tumor.GetSegmentation().AddEmptySegment("", "Aorta")
-    a_ready_presenter.update()
-    assert a_view.state.status.startswith("3 organs and 1 lesion, 4 of 4 segments recognized")
-    a_segmentation_with_liver_and_tumor.GetSegmentation().RemoveAllSegments()
-    a_ready_presenter.update()
-    assert not a_view.state.buttonEnabled
+def test_without_a_segmentation_the_button_waits(make_presenter, a_view):
+    make_presenter().update()
+    assert (a_view.state.buttonEnabled, a_view.state.buttonText) == (False, "Synthesize")
 
 
-def test_a_run_from_start_to_result(a_ready_presenter, a_view, a_logic):
+def test_a_run_from_start_to_result(a_presenter, a_view, a_logic):
     a_logic.model = "slow"
-    a_ready_presenter.press(seed=3)
+    a_presenter.press()
     assert (a_view.state.running, a_view.state.buttonText, a_view.state.inputsEnabled) == (True, "Cancel", False)
     assert (a_view.state.percent, a_view.state.progressText) == (None, "Starting")
-    waitUntil(lambda: (a_ready_presenter.poll(), a_view.state.percent)[1])
+    waitUntil(lambda: (a_presenter.poll(), a_view.state.percent)[1])
     assert a_view.state.progressText.startswith("Sampling ")
-    runToTheEnd(a_ready_presenter, a_view)
-    assert (a_view.state.buttonText, a_view.state.inputsEnabled) == ("Synthesize", True)
-    assert a_view.state.status == "'Case SYNTHETIC CT' is ready."
-    assert [volume.GetName() for volume in a_view.volumes] == ["Case SYNTHETIC CT"]
+    assert a_view.state.progressText.endswith("1 s left, 0.5 GB")
+    runToTheEnd(a_presenter)
+    assert (a_view.state.buttonText, a_view.state.inputsEnabled) == ("Synthesize the change", True)
+    assert a_view.state.outcome == "'Case SYNTHETIC CT' is ready."
+    assert [(volume.GetName(), before) for volume, before in a_view.results] == [("Case SYNTHETIC CT", None)]
 
 
-def test_notices_stand_under_the_result(a_ready_presenter, a_view, a_segmentation_with_liver_and_tumor):
+def test_choices_reach_the_logic(a_presenter, a_view, a_logic):
+    choose(a_view, steps=12, model="rflow-ct")
+    a_presenter.press()
+    assert a_logic.options == {
+        "before": None, "seed": 3, "model": "rflow-ct", "steps": 12, "solver": None,
+        "method": "local", "device": "auto",
+    }  # fmt: skip
+
+
+def test_notices_stand_under_the_result(a_presenter, a_view, a_segmentation_with_liver_and_tumor):
     a_segmentation_with_liver_and_tumor.GetSegmentation().AddEmptySegment("", "puzzle")
-    a_ready_presenter.press(seed=0)
-    runToTheEnd(a_ready_presenter, a_view)
-    assert "Not recognized and left out: 'puzzle'" in a_view.state.status
+    a_presenter.press()
+    runToTheEnd(a_presenter)
+    assert "Not recognized and left out: 'puzzle'" in a_view.state.outcome
 
 
-def test_the_same_button_cancels(a_ready_presenter, a_view, a_logic, a_scene):
+def test_the_same_button_cancels(a_presenter, a_view, a_logic, a_scene):
     before = contents(a_scene)
     a_logic.model = "slow"
-    a_ready_presenter.press(seed=0)
-    a_ready_presenter.press(seed=0)
-    runToTheEnd(a_ready_presenter, a_view)
-    assert a_view.state.status == "Cancelled; the scene is as it was."
-    assert a_view.volumes == []
+    a_presenter.press()
+    a_presenter.press()
+    runToTheEnd(a_presenter)
+    assert a_view.state.outcome == "Cancelled; the scene is as it was."
+    assert a_view.results == []
     assert contents(a_scene) == before
 
 
-def test_a_crash_opens_the_log(a_ready_presenter, a_view, a_logic):
+def test_a_crash_opens_the_log(a_presenter, a_view, a_logic):
     a_logic.model = "crash"
-    a_ready_presenter.press(seed=0)
-    runToTheEnd(a_ready_presenter, a_view)
-    assert "ended unexpectedly" in a_view.state.status
-    assert "\n" not in a_view.state.status
+    a_presenter.press()
+    runToTheEnd(a_presenter)
+    assert "ended unexpectedly" in a_view.state.outcome
+    assert "\n" not in a_view.state.outcome
     assert a_view.state.logOpened
     assert "no kernel image" in a_view.state.log
     assert a_view.state.buttonEnabled, "one can try again"
 
 
-def test_a_new_choice_clears_the_outcome(a_ready_presenter, a_view, a_volume):
-    a_ready_presenter.press(seed=0)
-    runToTheEnd(a_ready_presenter, a_view)
-    a_ready_presenter.setInputs(addSegmentation(a_volume, "Other"), None)
-    assert a_view.state.status == "'Other' has no segments: draw or load organs first."
-
-
-def test_an_edit_is_announced_and_refused_where_nothing_changed(
-    a_ready_presenter, a_view, a_logic, a_segmentation_with_liver_and_tumor
-):
-    a_ready_presenter.press(seed=0)
-    runToTheEnd(a_ready_presenter, a_view)
-    a_ready_presenter.setInputs(a_segmentation_with_liver_and_tumor, a_view.volumes[0])
+def test_an_edit_keeps_seed_and_model_and_is_refused_where_nothing_changed(a_presenter, a_view, a_logic):
+    a_presenter.press()
+    runToTheEnd(a_presenter)
     assert a_view.state.buttonText == "Synthesize the change"
-    assert not a_view.state.seedEnabled, "an edit needs the noise of the CT it changes"
-    a_ready_presenter.press(seed=99)
-    assert a_logic.options["seed"] is None, "that of the CT"
+    assert not a_view.input.seedEnabled, "an edit needs the noise of the CT it changes"
+    assert a_view.input.notices[0].endswith("the seed and the model (embedded) of 'Case SYNTHETIC CT'.")
+    choose(a_view, seed=99, model="rflow-ct")
+    a_presenter.press()
+    assert (a_logic.options["seed"], a_logic.options["model"]) == (None, None), "those of the CT"
     assert not a_view.state.running
-    assert "edit it first" in a_view.state.status
+    assert "edit it first" in a_view.state.outcome
 
 
-def test_missing_packages_are_asked_for_first(a_view, a_logic, a_segmentation_with_liver_and_tumor):
+def test_a_patients_ct_is_changed_with_the_chosen_seed_and_model(a_view, a_presenter, a_volume):
+    choose(a_view, before=a_volume, seed=99)
+    assert a_view.input.seedEnabled
+    assert a_view.inputs.choices.options()["seed"] == 99
+
+
+def test_a_ct_on_another_grid_is_refused_with_a_sentence(a_presenter, a_view, an_oblique_affine, a_scene):
+    a_presenter.press()
+    runToTheEnd(a_presenter)
+    volume = a_view.results[0][0]
+    other = addVolume(np.zeros((24, 20, 15), np.int16), an_oblique_affine, "Other")
+    a_view.inputs.choices.segmentation.SetReferenceImageGeometryParameterFromVolumeNode(other)
+    before = contents(a_scene)
+    a_presenter.press()
+    assert not a_view.state.running
+    assert f"'{volume.GetName()}' is on another grid than the segmentation" in a_view.state.outcome
+    assert contents(a_scene) == before
+
+
+def test_a_second_run_waits_for_the_first(a_presenter, a_view, a_logic, a_volume):
+    other = a_logic.logic.startSynthesis(a_view.inputs.choices.segmentation, model="slow")
+    waitUntil(lambda: other.poll() and other.state == "running")
+    a_presenter.press()
+    assert a_view.state.progressText == "Waiting for the synthesis that was started before"
+    other.wait(20)
+    runToTheEnd(a_presenter)
+    assert a_view.state.outcome.startswith("'Case SYNTHETIC CT_1' is ready.")
+
+
+def test_a_segmentation_that_is_deleted_during_the_run_loses_nothing(a_presenter, a_view, a_logic, a_scene):
+    a_logic.model = "slow"
+    a_presenter.press()
+    a_scene.RemoveNode(a_view.inputs.choices.segmentation)
+    choose(a_view, segmentation=None)
+    runToTheEnd(a_presenter)
+    assert a_view.state.outcome.splitlines() == [
+        "'Case SYNTHETIC CT' is ready.",
+        "The segmentation was removed during the synthesis; the CT was added without it.",
+    ]
+
+
+def test_a_ct_that_is_deleted_while_it_is_changed_does_not_matter(
+    a_presenter, a_view, a_logic, a_scene, a_liver_with_tumor, a_volume
+):
+    a_presenter.press()
+    runToTheEnd(a_presenter)
+    old = a_view.results[0][0]
+    shrinkSpleen(a_view.inputs.choices.segmentation, a_liver_with_tumor, a_volume, 20)
+    a_presenter.press()
+    a_scene.RemoveNode(old)
+    runToTheEnd(a_presenter)
+    assert a_view.results[1][1] is None, "there is nothing to compare with"
+    assert "is ready" in a_view.state.outcome
+
+
+def test_a_scene_that_is_closed_during_the_run_can_still_have_the_ct(a_presenter, a_view, a_logic, a_scene):
+    a_logic.model = "slow"
+    a_presenter.press()
+    a_scene.Clear(0)
+    a_view.inputs.setChoices(Choices())
+    runToTheEnd(a_presenter)
+    assert a_view.state.outcome.startswith("The scene was closed during the synthesis")
+    assert contents(a_scene) == {}
+    assert a_view.state.rescueEnabled
+    a_presenter.rescue()
+    assert [volume.GetName() for volume, _before in a_view.results] == ["Case SYNTHETIC CT"]
+    assert a_view.results[0][0].GetScene() is a_scene
+    assert not a_view.state.rescueEnabled
+
+
+# ---- after every edit
+
+
+@pytest.fixture
+def an_updating_presenter(a_presenter, a_view):
+    """One whole CT is there, and the change is to be synthesized after every edit."""
+    choose(a_view, autoUpdate=True)
+    a_presenter.press()
+    runToTheEnd(a_presenter)
+    return a_presenter
+
+
+def test_an_edit_starts_a_run_by_itself(an_updating_presenter, a_view, a_logic, a_liver_with_tumor, a_volume):
+    shrinkSpleen(a_view.inputs.choices.segmentation, a_liver_with_tumor, a_volume, 20)
+    an_updating_presenter.edited()
+    assert a_view.state.running
+    assert a_logic.options["before"] is a_view.results[0][0]
+    runToTheEnd(an_updating_presenter)
+    assert a_view.results[1][1] is a_view.results[0][0]
+
+
+def test_edits_during_a_run_are_one_more_run_and_never_two_at_once(
+    an_updating_presenter, a_view, a_logic, a_liver_with_tumor, a_volume
+):
+    segmentation = a_view.inputs.choices.segmentation
+    a_logic.model = "slow"
+    shrinkSpleen(segmentation, a_liver_with_tumor, a_volume, 21)
+    an_updating_presenter.edited()
+    for keep in (20, 19):
+        shrinkSpleen(segmentation, a_liver_with_tumor, a_volume, keep)
+        an_updating_presenter.edited()
+    assert len(a_logic.worker._jobs) == 1
+    runToTheEnd(an_updating_presenter)
+    assert len(a_view.results) == 3, "the first CT, the first edit, and the other two together"
+    assert a_view.results[2][1] is a_view.results[1][0]
+
+
+def test_a_run_that_took_in_the_edit_before_its_pause_is_not_followed_by_another(
+    an_updating_presenter, a_view, a_liver_with_tumor, a_volume
+):
+    """The user presses the button at once after the edit; the pause is noticed when the run is under way."""
+    shrinkSpleen(a_view.inputs.choices.segmentation, a_liver_with_tumor, a_volume, 20)
+    an_updating_presenter.press()
+    an_updating_presenter.edited()
+    runToTheEnd(an_updating_presenter)
+    assert a_view.state.outcome == "'Case SYNTHETIC CT_1' is ready."
+    assert len(a_view.results) == 2
+
+
+def test_an_undo_that_leaves_nothing_to_do_says_so(an_updating_presenter, a_view):
+    an_updating_presenter.edited()
+    assert not a_view.state.running
+    assert "edit it first" in a_view.state.outcome
+
+
+def test_cancel_also_forgets_the_edits_that_came_meanwhile(
+    an_updating_presenter, a_view, a_logic, a_liver_with_tumor, a_volume
+):
+    a_logic.model = "slow"
+    shrinkSpleen(a_view.inputs.choices.segmentation, a_liver_with_tumor, a_volume, 20)
+    an_updating_presenter.edited()
+    an_updating_presenter.edited()
+    an_updating_presenter.press()
+    runToTheEnd(an_updating_presenter)
+    assert a_view.state.outcome == "Cancelled; the scene is as it was."
+    assert len(a_view.results) == 1
+
+
+@pytest.mark.parametrize("missing", ["wish", "first press", "first CT"])
+def test_nothing_starts_by_itself_without(
+    missing, make_presenter, a_view, a_segmentation_with_liver_and_tumor, a_volume
+):
+    presenter = make_presenter()
+    presenter._pressed = missing != "first press"
+    before = None if missing == "first CT" else a_volume
+    a_view.inputs.setChoices(Choices(a_segmentation_with_liver_and_tumor, before=before, autoUpdate=missing != "wish"))
+    presenter.edited()
+    assert not a_view.state.running
+    assert a_view.state.outcome == ""
+
+
+# ---- packages
+
+
+def test_missing_packages_are_asked_for_first(make_presenter, a_view, a_segmentation_with_liver_and_tumor):
     def decline() -> None:
         raise RuntimeError("The installation of Python packages was declined.")
 
-    presenter = SynthesisPresenter(a_view, a_logic, Settings(), ensurePackages=decline)
-    presenter.setInputs(a_segmentation_with_liver_and_tumor, None)
-    presenter.press(seed=0)
+    presenter = make_presenter(ensurePackages=decline)
+    a_view.inputs.setChoices(Choices(a_segmentation_with_liver_and_tumor))
+    presenter.press()
     assert not a_view.state.running
-    assert a_view.state.status == "The installation of Python packages was declined."
+    assert a_view.state.outcome == "The installation of Python packages was declined."
 
 
-def test_an_external_python_needs_no_packages_here(a_view, a_logic, a_segmentation_with_liver_and_tumor):
+def test_an_external_python_needs_no_packages_here(
+    make_presenter, a_view, a_logic, a_segmentation_with_liver_and_tumor
+):
     settings = Settings()
     settings.python, settings.device = "/somewhere/python", "cuda:1"
-    presenter = SynthesisPresenter(a_view, a_logic, settings, ensurePackages=lambda: pytest.fail("asked"))
-    presenter.setInputs(a_segmentation_with_liver_and_tumor, None)
-    presenter.press(seed=0)
+    presenter = make_presenter(settings, ensurePackages=lambda: pytest.fail("asked"))
+    a_view.inputs.setChoices(Choices(a_segmentation_with_liver_and_tumor))
+    presenter.press()
     assert a_logic.options["device"] == "cuda:1"
     assert a_view.state.running
 
 
-def test_closing_the_panel_ends_the_worker_and_removes_its_files(
-    a_ready_presenter, a_view, a_logic, monkeypatch, tmp_path
-):
+def test_closing_the_panel_ends_the_worker_and_removes_its_files(a_presenter, a_logic, monkeypatch, tmp_path):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     a_logic.model = "hang"
-    a_ready_presenter.press(seed=0)
-    waitUntil(lambda: (a_ready_presenter.poll(), a_logic.worker.hello)[1])
-    a_ready_presenter.close()
+    a_presenter.press()
+    waitUntil(lambda: (a_presenter.poll(), a_logic.worker.hello)[1])
+    a_presenter.close()
     assert a_logic.worker.hello is None
     assert list(tmp_path.iterdir()) == []
 
@@ -192,9 +364,20 @@ def test_closing_the_panel_ends_the_worker_and_removes_its_files(
         (None, (None, "Starting")),
         (Progress(1, "load", 0, 1), (None, "Loading the model")),
         (Progress(1, "sample", 12, 30, seconds_left=41.3), (40, "Sampling 12/30, 41 s left")),
+        (Progress(1, "sample", 3, 30, seconds_left=2, memory_gb=3.24), (10, "Sampling 3/30, 2 s left, 3.2 GB")),
         (Progress(1, "sample", 0, 30), (0, "Sampling 0/30")),
         (Progress(1, "polish", 3, 4), (75, "polish 3/4")),
     ],
 )
 def test_progress_in_words(progress, shown):
     assert describeProgress(progress) == shown
+
+
+def test_a_removed_segmentation_counts_as_not_chosen(a_scene, a_volume):
+    from MAISISynthLib.SynthesisChoices import choicesOf
+
+    node = addSegmentation(a_volume)
+    parameters = Choices(node, a_volume, seed=5)
+    assert choicesOf(parameters) == parameters
+    a_scene.RemoveNode(node)
+    assert choicesOf(parameters) == Choices(None, a_volume, seed=5)

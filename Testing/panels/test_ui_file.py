@@ -9,8 +9,30 @@ from xml.etree import ElementTree
 import pytest
 
 MODULE = Path(__file__).parents[2] / "MAISISynth"
-PANEL = MODULE / "MAISISynthLib" / "SynthesisPanel.py"
-INPUTS = ("qMRMLNodeComboBox", "QSpinBox", "QPushButton", "QPlainTextEdit", "QLineEdit", "QComboBox", "QCheckBox")
+PANELS = sorted((MODULE / "MAISISynthLib").glob("*Panel.py"))
+PARAMETERS = MODULE / "MAISISynthLib" / "ParameterNode.py"
+INPUTS = (
+    "qMRMLNodeComboBox",
+    "qMRMLSegmentEditorWidget",
+    "ctkSliderWidget",
+    "ctkPathLineEdit",
+    "QSpinBox",
+    "QPushButton",
+    "QPlainTextEdit",
+    "QLineEdit",
+    "QComboBox",
+    "QCheckBox",
+    "QTableWidget",
+)
+# What Slicer's parameter node wrapper can connect: the type of the field as it is written -> widget classes.
+CONNECTORS = {
+    "Optional[slicer.vtkMRMLSegmentationNode]": {"qMRMLNodeComboBox"},
+    "Optional[slicer.vtkMRMLScalarVolumeNode]": {"qMRMLNodeComboBox"},
+    "int": {"QSpinBox", "QSlider", "ctkSliderWidget"},
+    "bool": {"QCheckBox"},
+    "Solver": {"QComboBox"},
+    "str": {"QLineEdit", "QTextEdit"},
+}
 
 
 @pytest.fixture(scope="module")
@@ -22,29 +44,69 @@ def properties(widget) -> dict[str, str]:
     return {p.get("name"): "".join(p.itertext()).strip() for p in widget.findall("property")}
 
 
+def usedBy(panel: Path) -> set[str]:
+    """The widgets that a panel's code names as ``ui.name`` or ``self.ui.name``."""
+    tree = ast.walk(ast.parse(panel.read_text(encoding="utf-8")))
+    return {n.attr for n in tree if isinstance(n, ast.Attribute) and ast.unparse(n.value) in ("ui", "self.ui")}
+
+
+def parameterFields() -> dict[str, str]:
+    """Name -> type, as it is written, of the fields of the parameter node."""
+    tree = ast.parse(PARAMETERS.read_text(encoding="utf-8"))
+    (wrapped,) = (node for node in tree.body if isinstance(node, ast.ClassDef))
+    fields = {}
+    for field in (node for node in wrapped.body if isinstance(node, ast.AnnAssign)):
+        annotation = field.annotation
+        if isinstance(annotation, ast.Subscript) and ast.unparse(annotation.value) == "Annotated":
+            annotation = annotation.slice.elts[0]
+        fields[field.target.id] = ast.unparse(annotation)
+    return fields
+
+
 def test_names_are_unique(ui):
     names = [element.get("name") for tag in ("widget", "layout", "spacer") for element in ui.iter(tag)]
     assert sorted(names) == sorted(set(names))
 
 
-def test_every_widget_that_the_panel_uses_exists(ui):
-    widgets = {widget.get("name") for widget in ui.iter("widget")}
-    used = {
-        node.attr
-        for node in ast.walk(ast.parse(PANEL.read_text(encoding="utf-8")))
-        if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "self.ui"
-    }
-    assert used
-    assert used <= widgets
+@pytest.mark.parametrize("panel", PANELS, ids=lambda path: path.stem)
+def test_every_widget_that_a_panel_uses_exists(ui, panel):
+    assert usedBy(panel) <= {widget.get("name") for widget in ui.iter("widget")}
+
+
+def test_every_input_is_used_by_a_panel_or_connected_with_the_parameter_node(ui):
+    used = set().union(*map(usedBy, PANELS))
+    inputs = [w for w in ui.iter("widget") if w.get("class") in INPUTS]
+    assert [w.get("name") for w in inputs if w.get("name") not in used and not connected(w)] == []
+
+
+def connected(widget) -> str | None:
+    return properties(widget).get("SlicerParameterName")
+
+
+def test_parameter_names_are_fields_that_the_widget_can_be_connected_with(ui):
+    fields = parameterFields()
+    names = []
+    for widget in ui.iter("widget"):
+        if name := connected(widget):
+            assert widget.get("class") in CONNECTORS[fields[name]], name
+            names.append(name)
+    assert sorted(names) == sorted(set(fields) - {"model"}), "all but the model, whose list depends on the machine"
+
+
+def test_parameter_node_has_the_fields_and_defaults_of_the_choices(ui):
+    pytest.importorskip("slicer", reason="slicer-core is not installed: run `make setup`")
+    from MAISISynthLib.SynthesisChoices import Choices
+
+    assert list(parameterFields()) == list(Choices.__dataclass_fields__)
+    text = PARAMETERS.read_text(encoding="utf-8")
+    for widget in ui.iter("widget"):
+        if widget.get("class") == "QSpinBox":
+            assert f"{connected(widget)}: Annotated[int, WithinRange(0, {properties(widget)['maximum']})]" in text
 
 
 def test_every_input_has_a_tooltip(ui):
-    without = [
-        widget.get("name")
-        for widget in ui.iter("widget")
-        if widget.get("class") in INPUTS and not properties(widget).get("toolTip")
-    ]
-    assert without == []
+    inputs = [w for w in ui.iter("widget") if w.get("class") in INPUTS]
+    assert [w.get("name") for w in inputs if not properties(w).get("toolTip")] == []
 
 
 def test_every_mrml_widget_gets_the_scene(ui):
@@ -56,6 +118,7 @@ def test_every_mrml_widget_gets_the_scene(ui):
     }
     selectors = {w.get("name") for w in ui.iter("widget") if w.get("class", "").startswith("qMRMLNode")}
     assert selectors == receivers
+    assert "segmentEditorWidget" not in receivers, "it must have its parameter node before the scene"
 
 
 def test_custom_widgets_are_declared(ui):
@@ -63,9 +126,19 @@ def test_custom_widgets_are_declared(ui):
     assert used == {element.findtext("class") for element in ui.iter("customwidget")}
 
 
-def test_tab_order_names_widgets(ui):
-    widgets = {widget.get("name") for widget in ui.iter("widget")}
-    assert {tab.text for tab in ui.iter("tabstop")} <= widgets
+def test_tab_order_names_every_input_once(ui):
+    inputs = {w.get("name") for w in ui.iter("widget") if w.get("class") in INPUTS} - {"segmentEditorWidget"}
+    tabs = [tab.text for tab in ui.iter("tabstop")]
+    assert sorted(tabs) == sorted(inputs)
+
+
+def test_tables_cannot_be_edited_and_select_rows(ui):
+    for widget in ui.iter("widget"):
+        if widget.get("class") == "QTableWidget":
+            given = properties(widget)
+            assert given["editTriggers"] == "QAbstractItemView::NoEditTriggers"
+            assert given["selectionBehavior"] == "QAbstractItemView::SelectRows"
+            assert widget.findall("column")
 
 
 def test_no_colors_of_its_own(ui):

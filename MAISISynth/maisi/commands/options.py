@@ -20,8 +20,8 @@ _HELP = {
     "compatible": "do exactly what the reference does, at its speed",
     "precision": f"of the networks: {', '.join(PRECISIONS)} (default auto)",
     "compiled": "let torch.compile make faster kernels; pays on CUDA with many images",
-    "method": "of an edit: local or full (default local)",
     "retries": "how often to try the next seed when the quality check fails (default 0)",
+    "method": "of an edit: local (its surroundings only) or full (default local)",
     "device": "auto, cpu, cuda, cuda:1, mps (default auto)",
 }
 

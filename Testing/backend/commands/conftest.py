@@ -28,8 +28,8 @@ def folder(tmp_path, monkeypatch):
 def fake(monkeypatch):
     """Syntheses without networks; see FakeSynthesis."""
     synthesis = FakeSynthesis()
-    for name in ("synthesize", "edit", "generate"):
-        monkeypatch.setattr(f"maisi.synthesis.{name}", getattr(synthesis, name))
+    for name, module in {"synthesize": "synthesis", "edit": "editing", "generate": "synthesis"}.items():
+        monkeypatch.setattr(f"maisi.{module}.{name}", getattr(synthesis, name))
     told = types.SimpleNamespace(
         device="cpu", precision="float32", memory_gb=1.5, seconds=12.0, model_shape=(32, 32, 32)
     )

@@ -39,14 +39,14 @@ def test_every_option_of_a_synthesis_can_be_given(folder, fake):
     given = {
         "--seed": "3", "--steps": "4", "--solver": "heun", "--time-grid": "clean", "--guidance": "2.5",
         "--modality": "ct", "--regions": "chest,abdomen", "--precision": "float32", "--retries": "2",
-        "--device": "cpu", "--model": "embedded",
+        "--device": "cpu", "--model": "embedded", "--method": "full",
     }  # fmt: skip
     assert {f"--{f.name.replace('_', '-')}" for f in fields(Options)} == {*given, "--compatible", "--compiled"}
     flat = [word for pair in given.items() for word in pair]
     assert cli.main(["synthesize", *flat, "--compatible", "--compiled", "labels.nii.gz", "-o", "out.nrrd"]) == 0
     (asked,) = fake.asked
     assert Options.from_json({f.name: asked[f.name] for f in fields(Options)}) == Options(
-        "embedded", 3, 4, "heun", "clean", 2.5, "ct", ("chest", "abdomen"), True, "float32", True, 2, "cpu"
+        "embedded", 3, 4, "heun", "clean", 2.5, "ct", ("chest", "abdomen"), True, "float32", True, 2, "full", "cpu"
     )
 
 
