@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -66,8 +66,7 @@ class TumorTool:
 
     def open(self) -> None:
         """The editor has a segmentation to work on."""
-        saveState = lambda: None  # noqa: E731 - the editor's own undo keeps paint and tumors in one order
-        self._edit = TumorEdit(self._editor.active_segmentation_node, self._editor.editor_node, saveState)
+        self._edit = TumorEdit(self._editor.active_segmentation_node, self._editor.editor_node, _noState)
         self.activate()
         self.update()
 
@@ -128,13 +127,13 @@ class TumorTool:
     # ---- what the user does
 
     def _onPlaced(self, position: np.ndarray) -> None:
-        with self._act(_("Place tumor")):
+        with self._act():
             self.state.data.selected = self._edit.place(tuple(position), self.state.data.radius)
             self.state.data.placing = False
-        self.showSelected()
+            self.showSelected()
 
     def _onMoved(self, segmentId: str, way: np.ndarray) -> None:
-        with self._act(_("Move tumor")):
+        with self._act():
             self._edit.move(segmentId, tuple(way))
 
     def _onScrolled(self, steps: int) -> None:
@@ -142,21 +141,21 @@ class TumorTool:
 
     def grow(self, mm: float) -> None:
         """Grow the selected lesion; negative shrinks it."""
-        with self._act(_("Grow tumor")):
+        with self._act():
             self._edit.grow(self.state.data.selected, mm)
 
     def reshape(self) -> None:
         """Another shape of the same size at the same place."""
-        with self._act(_("Reshape tumor")):
+        with self._act():
             self._edit.reshape(self.state.data.selected, random.randrange(2**31))
 
     def remove(self, segmentId: str) -> None:
         """Take a lesion out; its organ grows back."""
-        with self._act(_("Remove tumor")):
+        with self._act():
             self._edit.remove(segmentId)
 
     @contextmanager
-    def _act(self, _text: str):
+    def _act(self) -> Iterator[None]:
         """One step of undo; a refusal is told, and leaves no step."""
         with self._server.state:
             self.state.data.message = ""
@@ -182,3 +181,7 @@ class TumorTool:
     def _onEffectChanged(self, name: str) -> None:
         if name != TumorEffect.get_effect_name():
             self.state.data.placing = False
+
+
+def _noState() -> None:
+    """``TumorEdit`` stores no states: the editor's undo keeps tumors and brush strokes in one order."""
