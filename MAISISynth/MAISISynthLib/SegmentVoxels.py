@@ -69,10 +69,12 @@ class SegmentVoxels:
         if low is not None:
             box = self._overlap(box, low, image.GetDimensions())
         mask = self.read(segmentId, box)
-        places = [np.flatnonzero(mask.any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1))]
-        if not len(places[0]):
+        flat = mask.any(axis=2)  # one pass over all voxels; the rest is small
+        if not flat.any():
             return _NOWHERE
-        return tuple(slice(b.start + int(p[0]), b.start + int(p[-1]) + 1) for b, p in zip(box, places, strict=True))
+        i, j = (_span(flat.any(axis=axis)) for axis in (1, 0))
+        k = _span(mask[i, j].any(axis=(0, 1)))
+        return tuple(slice(b.start + p.start, b.start + p.stop) for b, p in zip(box, (i, j, k), strict=True))
 
     def _image(self, segmentId: str) -> slicer.vtkOrientedImageData | None:
         return self._segmentation.GetSegment(segmentId).GetRepresentation(BINARY_LABELMAP)
@@ -151,6 +153,12 @@ class SegmentVoxels:
 
 def _extent(box: Box) -> list[int]:
     return [edge for s in box for edge in (s.start, s.stop - 1)]
+
+
+def _span(occupied: np.ndarray) -> slice:
+    """From the first to the last True."""
+    places = np.flatnonzero(occupied)
+    return slice(int(places[0]), int(places[-1]) + 1)
 
 
 def _shape(box: Box) -> tuple[int, int, int]:

@@ -125,12 +125,13 @@ def run(request: Request, inputs: Inputs, progress: Callable[[str, int, int], No
     from maisi import editing, synthesis
     from maisi.runs import RUNS
 
-    settings = {**request.options.to_json(), **inputs.arrays, "strength": request.strength, "progress": progress}
-    if request.command == "generate":
-        return synthesis.generate(request.shape, request.spacing, **settings)
+    settings = {**request.options.to_json(), "progress": progress}
     if request.command == "edit":
         RUNS.clear()  # so that the files alone decide, and the record repeats the result
         return editing.edit(*inputs.volumes.values(), **settings)
+    settings |= {**inputs.arrays, "strength": request.strength}
+    if request.command == "generate":
+        return synthesis.generate(request.shape, request.spacing, **settings)
     return synthesis.synthesize(*inputs.volumes.values(), **settings)
 
 

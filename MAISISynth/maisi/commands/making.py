@@ -34,21 +34,20 @@ class Wanted:
 
 
 def add_output_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add ``-o``, ``--format`` and ``--save-latents``."""
+    """Add ``-o`` and ``--format``."""
     parser.add_argument(
         "-o", "--output", required=True, metavar="FILE", help=".nii, .nii.gz, .nrrd, .mha, or a folder/ for DICOM"
     )
     parser.add_argument("--format", choices=("auto", "dicom"), default="auto", help="default: by the name's ending")
-    parser.add_argument("--save-latents", type=Path, metavar="FILE.npy", help="also write the latents [4, i, j, k]")
 
 
 def read_wanted(given: argparse.Namespace) -> Wanted:
-    """What the arguments of :func:`add_output_arguments` (and ``--samples``) ask for."""
+    """What the arguments of :func:`add_output_arguments` (and ``--samples``, ``--save-latents``) ask for."""
     output = Output.named(given.output, given.format == "dicom")
     samples = getattr(given, "samples", 1)
     if not 1 <= samples <= 1000:
         raise InputError(f"The number of samples must be from 1 to 1000, got {samples}.")
-    return Wanted(output, samples, given.save_latents)
+    return Wanted(output, samples, getattr(given, "save_latents", None))
 
 
 def make(request: Request, wanted: Wanted) -> None:

@@ -33,6 +33,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     for made in (synthesize, edit):
         add_labels_from(made)
     for made in (synthesize, generate):
+        made.add_argument("--save-latents", type=Path, metavar="FILE.npy", help="also write the latents [4, i, j, k]")
         made.add_argument("--samples", type=int, default=1, metavar="N", help="N images, seeds one after the other")
         made.add_argument("--noise", type=Path, metavar="FILE.npy", help="begin from this noise [4, i, j, k]")
         made.add_argument("--latents", type=Path, metavar="FILE.npy", help="begin from these latents; see --strength")
