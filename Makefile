@@ -5,7 +5,7 @@ TORCH  ?= torch==2.13.0
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: setup demo test lint clean
+.PHONY: setup demo web test lint clean
 
 # Idempotent: does nothing when .venv is newer than what it is made from.
 setup: $(VENV)/.ready
@@ -19,6 +19,12 @@ $(VENV)/.ready: pyproject.toml
 
 demo: setup
 	$(BIN)/maisi demo -o demo
+	@echo "To go on with it in a browser: make web"
+
+# The demo's scene in a browser, or the bare anatomy where `make demo` was not run; other cases: .venv/bin/maisi web CASE
+web: setup
+	$(BIN)/python -m pip install --quiet --editable ".[web]"
+	$(BIN)/maisi web $(wildcard demo/scene.mrb)
 
 test: setup
 	$(BIN)/ruff check .

@@ -11,6 +11,7 @@ from slicer.ScriptedLoadableModule import (
     ScriptedLoadableModuleWidget,
 )
 
+from MAISISynthLib.SampleData import registerSampleData
 from MAISISynthLib.SynthesisLogic import MAISISynthLogic
 from MAISISynthLib.TumorEffectRegistration import registerTumorEffect
 
@@ -37,6 +38,7 @@ class MAISISynth(ScriptedLoadableModule):
             "The method is MAISI-v2 (NVIDIA, MONAI): a latent rectified-flow model with a ControlNet for label maps."
         )
         slicer.app.connect("startupCompleted()", registerTumorEffect)
+        slicer.app.connect("startupCompleted()", registerSampleData)
 
 
 class MAISISynthWidget(ScriptedLoadableModuleWidget):

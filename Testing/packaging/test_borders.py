@@ -12,9 +12,9 @@ import pytest
 ROOT = Path(__file__).parents[2]
 SYNTH = ROOT / "MAISISynth"
 BACKEND = SYNTH / "maisi"
-SLICER_FACING = [SYNTH / "MAISILib", SYNTH / "MAISISynthLib", SYNTH / "SegmentEditorTumorLib"]
+SLICER_FACING = [SYNTH / name for name in ("MAISILib", "MAISISynthLib", "MAISIWebLib", "SegmentEditorTumorLib")]
 MODULE_FILES = [SYNTH / "MAISISynth.py"]
-OURS = {"maisi", "MAISILib", "MAISISynthLib", "SegmentEditorTumorLib"}
+OURS = {"maisi", *(folder.name for folder in SLICER_FACING)}
 SLICER = {"slicer", "vtk", "vtkmodules", "qt", "ctk"}
 MAY_USE_QT = ("Panel", "Widget", "Effect", "Pump")
 LEARNING = {"torch", "monai", "safetensors", "einops"}
@@ -45,7 +45,8 @@ def name(path: Path) -> str:
 
 @pytest.mark.parametrize("path", sources(BACKEND), ids=name)
 def test_backend_knows_nothing_of_slicer(path):
-    allowed = {"MAISISynthLib"} if path.parts[-2:] == ("commands", "demo.py") else set()  # `maisi demo` starts the demo
+    # `maisi demo` and `maisi web` start what they are named after.
+    allowed = {"demo.py": {"MAISISynthLib"}, "web.py": {"MAISIWebLib"}}.get(path.name, set())
     assert not imports(path) & (SLICER | (OURS - {"maisi"}) - allowed)
 
 
@@ -54,6 +55,12 @@ def test_slicer_facing_code_has_no_qt_but_in_panels_and_no_deep_learning(path):
     assert not imports(path) & LEARNING
     if not path.stem.endswith(MAY_USE_QT):
         assert not imports(path) & {"qt", "ctk"}
+
+
+@pytest.mark.parametrize("path", sources(SYNTH / "MAISILib", SYNTH / "MAISISynthLib"), ids=name)
+def test_the_module_does_not_know_the_browser(path):
+    """trame is no dependency of the extension."""
+    assert not imports(path) & {"MAISIWebLib", "trame", "trame_slicer"}
 
 
 @pytest.mark.parametrize("path", sources(SYNTH / "MAISILib"), ids=name)

@@ -18,6 +18,14 @@ def test_links_and_pictures_exist(target):
     assert (ROOT / target).is_file()
 
 
+TUTORIAL = ROOT / "Resources" / "Tutorial" / "README.md"
+
+
+@pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\(([^)#:]+)\)", TUTORIAL.read_text(encoding="utf-8")))))
+def test_links_and_pictures_of_the_tutorial_exist(target):
+    assert (TUTORIAL.parent / target).is_file()
+
+
 @pytest.mark.parametrize("command", sorted(set(re.findall(r"^maisi (\w+)", README, re.MULTILINE))))
 def test_commands_exist(command, capsys):
     with pytest.raises(SystemExit) as end:

@@ -14,6 +14,7 @@ from helpers.fake_worker import fakeWorker
 from helpers.processes import waitUntil
 from helpers.qt_stub import StubObject, StubParameterNodes, stubModules, stubUi
 from MAISILib.Worker import Worker
+from MAISISynthLib.SampleData import registerSampleData
 from MAISISynthLib.TumorEffectRegistration import registerTumorEffect
 
 MODULE = Path(__file__).parents[2] / "MAISISynth"
@@ -29,9 +30,9 @@ def an_application(monkeypatch, a_scene):
         monkeypatch.setitem(sys.modules, name, module)
     values, asked = {}, []
     settings = SimpleNamespace(value=values.get, setValue=values.__setitem__)
-    connected = {}
+    connected = []
     application = SimpleNamespace(
-        userSettings=lambda: settings, processEvents=lambda: None, connect=connected.__setitem__
+        userSettings=lambda: settings, processEvents=lambda: None, connect=lambda *pair: connected.append(pair)
     )
     monkeypatch.setattr(slicer, "app", application, raising=False)
     factory = StubObject("QFactory")
@@ -323,7 +324,7 @@ def test_module_file_describes_itself(an_application):
     spec.loader.exec_module(module)
     parent = SimpleNamespace()
     module.MAISISynth(parent)
-    assert an_application.connected == {"startupCompleted()": registerTumorEffect}
+    assert an_application.connected == [("startupCompleted()", f) for f in (registerTumorEffect, registerSampleData)]
     assert parent.title == "MAISI Synth"
     assert parent.categories == ["Image Synthesis"]
     assert "Not for clinical use" in parent.helpText

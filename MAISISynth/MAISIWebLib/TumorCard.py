@@ -1,0 +1,83 @@
+"""The widgets of the Tumor panel."""
+
+from __future__ import annotations
+
+from trame.widgets import html
+from trame.widgets.vuetify3 import VAlert, VBtn, VIcon, VList, VListItem, VSlider
+
+from MAISILib.Translate import _
+from MAISIWebLib.Buttons import iconButton
+from MAISIWebLib.TumorTool import TumorTool
+
+STEP = 2.0  # mm
+
+
+def tumorCard(tool: TumorTool) -> None:
+    """Place button with its size, the list of lesions, and what can be done to the selected one."""
+    name = tool.state.name
+    with html.Div(classes="pa-3"):
+        VBtn(
+            text=(f"{name.placing} ? '{_('Click inside an organ')}' : '{_('Place a tumor')}'",),
+            prepend_icon="mdi-target",
+            color=(f"{name.placing} ? 'warning' : 'primary'",),
+            variant="flat",
+            block=True,
+            click=f"{name.placing} = !{name.placing}",
+            id="place",
+        )
+        with html.Div(classes="d-flex align-center mt-3"):
+            html.Div(_("Radius"), classes="caption mr-3")
+            VSlider(
+                v_model=(name.radius,),
+                min=3,
+                max=40,
+                step=1,
+                hide_details=True,
+                density="compact",
+                color="primary",
+                thumb_size=14,
+                id="radius",
+            )
+            html.Div(f"{{{{ {name.radius} }}}} mm", classes="caption ml-3 text-right", style="min-width:44px")
+        with VList(density="compact", classes="mt-2 rows", v_if=(f"{name.rows}.length",)):
+            _rows(tool)
+        html.Div(_("No tumor yet."), classes="caption mt-3", v_else=True)
+        with html.Div(classes="d-flex mt-2", style="gap:6px", v_if=(name.selected,)):
+            for id_, icon, text, act in (
+                ("shrink", "mdi-minus", _("Shrink by 2 mm"), lambda: tool.grow(-STEP)),
+                ("grow", "mdi-plus", _("Grow by 2 mm"), lambda: tool.grow(STEP)),
+                ("reshape", "mdi-dice-multiple-outline", _("Another shape"), tool.reshape),
+            ):
+                iconButton(icon, text, click=act, variant="tonal", rounded=True, classes="flex-grow-1", id=id_)
+        html.Div(
+            _("Drag a tumor to move it; Shift and the mouse wheel grow or shrink the selected one."),
+            classes="caption mt-3",
+            v_if=(name.selected,),
+        )
+        VAlert(
+            text=(name.message,),
+            v_if=(name.message,),
+            type="warning",
+            variant="tonal",
+            density="compact",
+            classes="mt-3",
+            id="tumor-message",
+        )
+
+
+def _rows(tool: TumorTool) -> None:
+    name = tool.state.name
+    with VListItem(
+        v_for=f"row in {name.rows}",
+        key="row.segmentId",
+        active=(f"row.segmentId === {name.selected}",),
+        title=("row.name",),
+        subtitle=("row.size",),
+        lines="two",
+        click=(tool.select, "[row.segmentId]"),
+        rounded=True,
+    ):
+        with html.Template(v_slot_prepend=True):
+            VIcon("mdi-circle", color=("row.color",), size="small")
+        with html.Template(v_slot_append=True):
+            iconButton("mdi-delete-outline", _("Remove"), click_stop=(tool.remove, "[row.segmentId]"))
