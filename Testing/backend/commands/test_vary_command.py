@@ -341,9 +341,11 @@ QUICK = ("--steps", "2", "--model", "tiny")
 
 
 @pytest.fixture
-def one_thread():
-    """As torchrun gives each of its processes: more threads add the same numbers in another order."""
+def one_thread(monkeypatch):
+    """In this process and its children: more threads add the same numbers in another order."""
     import torch
+
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
 
     count = torch.get_num_threads()
     torch.set_num_threads(1)
