@@ -69,6 +69,7 @@ def read(index: int, args: argparse.Namespace) -> tuple[dict, tuple]:
         "outside": float(np.abs(local - old)[distance > MARGIN_MM].max()),
         "likeness": float(rms((local - full)[changed]) / rms((full - old)[changed])),
         "border": float(gradient(local)[rim].mean() / gradient(old)[rim].mean()),
+        "border_full": float(gradient(full)[rim].mean() / gradient(old)[rim].mean()),
         "change_local": float((local - old)[core].mean()),
         "change_full": float((full - old)[core].mean()),
         "right_sign": bool(np.sign((local - old)[core].mean()) == SIGN[kind]),
@@ -131,7 +132,7 @@ def main() -> None:
         pictures += [picture] if index < 4 else []
         print(index, {k: round(v, 3) if isinstance(v, float) else v for k, v in row.items()}, flush=True)
     print(f"{'':16} {'min':>8} {'median':>8} {'max':>8}")
-    for name in ("seconds_whole", "seconds_full", "seconds_local", "likeness", "border", "outside"):
+    for name in ("seconds_whole", "seconds_full", "seconds_local", "likeness", "border", "border_full", "outside"):
         values = [row[name] for row in rows]
         print(f"{name:16} {min(values):8.3f} {np.median(values):8.3f} {max(values):8.3f}")
     ratio = np.median([row["seconds_full"] / row["seconds_local"] for row in rows])
