@@ -49,7 +49,7 @@ class InputCheck:
         if self.plan is None or not self.plan.resampled:
             return text
         axes = np.argsort(self.plan.order)  # the model's voxel size along the user's I, J, K
-        return f"{text} -> {_millimeters(np.linalg.norm(self.plan.model_affine[:3, :3], axis=0)[axes])}"
+        return f"{text} -> {_millimeters(self.plan.model_spacing[axes])}"
 
 
 def checkInput(segmentationNode: slicer.vtkMRMLSegmentationNode | None, model: str | None = None) -> InputCheck:

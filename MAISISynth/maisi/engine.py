@@ -101,7 +101,7 @@ def _attempt(
     states: list[Tensor] | None = [] if _can_be_kept(plan, labels, options) else None
     statistics: ChainStatistics = {}
     grid_labels = None if labels is None else plan.grid.labels_to_model(labels)
-    target = Target(plan.model_shape, _spacing(plan), None if grid_labels is None else grid_labels.array)
+    target = Target(plan.model_shape, plan.grid.model_spacing, None if grid_labels is None else grid_labels.array)
 
     def embed(masks: np.ndarray) -> Tensor:
         if options.compatible:  # all at once, as the reference does
@@ -148,10 +148,6 @@ def _can_be_kept(plan: Plan, labels: LabelVolume | None, options: Options) -> bo
         return False
     calls = network_calls(options, schedule)
     return RUNS.has_room_for(calls * 2 * LATENT_CHANNELS * prod(plan.model_shape) // COMPRESSION**3)
-
-
-def _spacing(plan: Plan) -> np.ndarray:
-    return np.linalg.norm(plan.grid.model_affine[:3, :3], axis=0)
 
 
 @lru_cache(maxsize=1)

@@ -75,6 +75,11 @@ class GridPlan:
         """``[4, 4]`` model voxel index -> RAS mm."""
         return _oriented(self.user_shape, self.user_affine, self.order, self.flips) @ _matrix(self.scale, self.shift)
 
+    @property
+    def model_spacing(self) -> np.ndarray:
+        """``[3]`` mm of the model grid."""
+        return np.linalg.norm(self.model_affine[:3, :3], axis=0)
+
     def labels_to_model(self, labels: LabelVolume) -> LabelVolume:
         """Labels of the user's grid on the model grid: nearest voxel, 0 outside the field of view."""
         return LabelVolume(self._to_model(labels, BACKGROUND, nearest), self.model_affine)

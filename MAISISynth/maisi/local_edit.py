@@ -99,7 +99,7 @@ class _Job:
         model_after[box] = part.labels_to_model(LabelVolume(after.array[user_box], part.user_affine)).array
         changed = model_after[box] != model_before[box]
         if not changed.any():
-            spacing = " x ".join(f"{mm:.1f}" for mm in grid_spacing(grid))
+            spacing = " x ".join(f"{mm:.1f}" for mm in grid.model_spacing)
             raise InputError(
                 f"The edit is smaller than the voxels of the model ({spacing} mm), so nothing would change; "
                 "make it larger, or use a model with finer voxels."
@@ -166,7 +166,7 @@ class _Job:
         self, networks: Networks, past: Patched | Straight, progress: Progress, cancelled: Callable[[], bool]
     ) -> tuple[Tensor, list[Tensor]]:
         before, after = (
-            Target(self.grid.model_shape, grid_spacing(self.grid), labels) for labels in (self.before, self.after)
+            Target(self.grid.model_shape, self.grid.model_spacing, labels) for labels in (self.before, self.after)
         )
         with on_device(networks, self.plan, "unet", "controlnet"):
             return sample_change(
@@ -181,11 +181,6 @@ class _Job:
             return part.image_to_user(image).array
 
         return Patch(user_box, to_user(values), None if base is None else to_user(base), self.plan, run)
-
-
-def grid_spacing(grid: GridPlan) -> np.ndarray:
-    """``[3]`` mm of the model grid."""
-    return np.linalg.norm(grid.model_affine[:3, :3], axis=0)
 
 
 def _grown(box: Box, margin: int, shape: tuple[int, int, int]) -> Box:

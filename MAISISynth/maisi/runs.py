@@ -23,7 +23,7 @@ class Run:
     """How an image came about.
 
     Attributes:
-        model: name. seed, steps, solver, time_grid, guidance: as in ``Options``; a local edit goes on with them.
+        options: values of ``Options``; a local edit goes on with the seed, the solver and the steps among them.
         grid: user's grid <-> model grid. labels: with body, on the user's grid. model_labels: on the model grid.
         latents: ``[4, i, j, k]`` float32. trajectory: how they came from noise. statistics: of the decoder's norms.
     """
