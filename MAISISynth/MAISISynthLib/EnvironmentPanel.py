@@ -26,6 +26,9 @@ class EnvironmentPanel:
         self._busy = False
         self.presenter = EnvironmentPresenter(self, worker, settings)
         ui.pythonPathLineEdit.connect("currentPathChanged(QString)", self.presenter.setPython)
+        ui.remoteHostLineEdit.connect(
+            "editingFinished()", lambda: self.presenter.setRemoteHost(ui.remoteHostLineEdit.text)
+        )
         ui.modelsTable.connect("itemSelectionChanged()", self._onSelected)
         for button, act in (
             (ui.checkButton, self.presenter.check),
@@ -47,7 +50,9 @@ class EnvironmentPanel:
         ui.environmentLabel.text = state.message
         if ui.pythonPathLineEdit.currentPath != state.python:
             ui.pythonPathLineEdit.currentPath = state.python
-        for widget in (ui.checkButton, ui.installButton, ui.pythonPathLineEdit):
+        if ui.remoteHostLineEdit.text != state.remoteHost:
+            ui.remoteHostLineEdit.text = state.remoteHost
+        for widget in (ui.checkButton, ui.installButton, ui.pythonPathLineEdit, ui.remoteHostLineEdit):
             widget.enabled = not state.busy
         ui.cancelTaskButton.enabled = state.busy
         self._onSelected()

@@ -28,6 +28,7 @@ class EnvironmentState:
 
     Attributes:
         models: all models. folder: where their weights are. python: the chosen one, "" for the application's own.
+        remoteHost: the machine that computes, "" for this one.
         devices: name and description of what can be chosen. device: the chosen one.
         message: what was found out or what goes on. busy: whether something goes on, which can be cancelled.
     """
@@ -35,6 +36,7 @@ class EnvironmentState:
     models: tuple[ModelRow, ...]
     folder: str
     python: str
+    remoteHost: str
     devices: tuple[tuple[str, str], ...]
     device: str
     message: str
@@ -86,6 +88,7 @@ class EnvironmentPresenter:
                 models=models,
                 folder=str(models_folder()),
                 python=self._settings.python,
+                remoteHost=self._settings.remoteHost,
                 devices=self._devices(),
                 device=self._settings.device,
                 message=self._message,
@@ -97,9 +100,18 @@ class EnvironmentPresenter:
         """The user chose another Python; the worker of the old one ends, and with it what it was doing."""
         if path != self._settings.python:
             self._settings.python = path
-            self._worker.close()
-            self._hello, self._message = None, ""
-            self.update()
+            self._startAnew()
+
+    def setRemoteHost(self, host: str) -> None:
+        """The user chose another machine, or this one again (""); the worker on the old one ends."""
+        if host.strip() != self._settings.remoteHost:
+            self._settings.remoteHost = host.strip()
+            self._startAnew()
+
+    def _startAnew(self) -> None:
+        self._worker.close()
+        self._hello, self._message = None, ""
+        self.update()
 
     def setDevice(self, name: str) -> None:
         """The user chose another device; it counts from the next run on."""

@@ -26,6 +26,7 @@ PROPERTIES: dict[str, dict[str, str | None]] = {
     "QSpinBox": {"value": "valueChanged(int)", "maximum": None},
     "QComboBox": {"currentIndex": None},
     "QProgressBar": {"value": None, "maximum": None},
+    "QLineEdit": {"text": "textChanged(QString)", "placeholderText": None},
     "QPlainTextEdit": {"plainText": None},
     "QTableWidget": {},
     "QTimer": {"interval": None, "singleShot": None, "active": None},
@@ -44,6 +45,7 @@ PROPERTIES: dict[str, dict[str, str | None]] = {
 SIGNALS = {
     "QPushButton": {"clicked(bool)"},
     "QComboBox": {"activated(int)"},
+    "QLineEdit": {"editingFinished()"},
     "QTableWidget": {"itemSelectionChanged()"},
     "QTimer": {"timeout()"},
     "qMRMLNodeComboBox": {"currentNodeChanged(vtkMRMLNode*)"},

@@ -170,6 +170,17 @@ def test_another_python_ends_the_worker_of_the_old_one(make_presenter, monkeypat
     assert stateOf(presenter).python == sys.executable
 
 
+def test_another_machine_ends_the_worker_of_the_old_one(make_presenter, monkeypatch):
+    settings = Settings()
+    presenter = make_presenter(settings=settings)
+    closed = []
+    monkeypatch.setattr(presenter._worker, "close", lambda: closed.append(True))
+    presenter.setRemoteHost(" ")
+    assert closed == [], "the same as before"
+    presenter.setRemoteHost("gpu1")
+    assert (settings.remoteHost, closed, stateOf(presenter).remoteHost) == ("gpu1", [True], "gpu1")
+
+
 def test_a_device_that_is_not_seen_now_stays_chosen(make_presenter):
     settings = Settings()
     presenter = make_presenter(settings=settings)

@@ -233,6 +233,9 @@ def test_models_offer_what_can_be_done_with_them(a_panel, an_application, tmp_pa
     assert an_application.settings["MAISI/Python"] == sys.executable
     ui.ownPythonButton.click()
     assert (an_application.settings["MAISI/Python"], ui.pythonPathLineEdit.currentPath) == ("", "")
+    ui.remoteHostLineEdit.text = " me@gpu1 "
+    ui.remoteHostLineEdit.emit("editingFinished()")
+    assert (an_application.settings["MAISI/RemoteHost"], ui.remoteHostLineEdit.text) == ("me@gpu1", "me@gpu1")
 
 
 # ---- the editor, the scene, the module
