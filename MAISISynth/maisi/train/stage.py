@@ -58,9 +58,14 @@ class Stage(nn.Module, ABC):
     DistributedDataParallel, so every loss goes through :meth:`forward`. A stage with opponents (a discriminator) names
     several ``players``; they are updated one after the other on each batch, each with an optimizer of its own and
     with the parameters of the others frozen.
+
+    Attributes:
+        players: what is optimized in turn. uses_all_weights: every loss reaches all weights of its player; False is
+            always right, and a little slower on several processes.
     """
 
     players: tuple[str, ...] = ("network",)
+    uses_all_weights: bool = False
 
     @abstractmethod
     def parameters_of(self, player: str) -> list[nn.Parameter]:
