@@ -122,28 +122,32 @@ def read_variant(card: Path) -> Variant:
         InputError: the card is not valid.
     """
     try:
-        data = json.loads(card.read_text(encoding="utf-8"))
-        model = data["model"]
-        return Variant(
-            name=data["name"],
-            title=data["title"],
-            description=data["description"],
-            license=data["license"],
-            image=model["image"],
-            intensity=IntensityScale(**_tuples(model["intensity"])),
-            networks=model["networks"],
-            schedule=Schedule(**model["schedule"]),
-            grid=GridRules(**_tuples(model["grid"])),
-            modalities=model["modalities"],
-            modality=model["modality"],
-            guidance=model["guidance"],
-            scale_factor=model["scale_factor"],
-            weights=tuple(WeightFile(**file) for file in data["weights"]),
-            folder=card.parent,
-            fields_of_view=tuple(FieldOfView(**_tuples(fov)) for fov in model.get("fields_of_view", [])),
-        )
+        return make_variant(json.loads(card.read_text(encoding="utf-8")), card.parent)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"The model card {card} cannot be used ({error!r}); restore it from the extension.") from error
+
+
+def make_variant(card: dict[str, Any], folder: Path) -> Variant:
+    """The variant of a card's content. Raises KeyError, TypeError or ValueError if it is not one."""
+    model = card["model"]
+    return Variant(
+        name=card["name"],
+        title=card["title"],
+        description=card["description"],
+        license=card["license"],
+        image=model["image"],
+        intensity=IntensityScale(**_tuples(model["intensity"])),
+        networks=model["networks"],
+        schedule=Schedule(**model["schedule"]),
+        grid=GridRules(**_tuples(model["grid"])),
+        modalities=model["modalities"],
+        modality=model["modality"],
+        guidance=model["guidance"],
+        scale_factor=model["scale_factor"],
+        weights=tuple(WeightFile(**file) for file in card["weights"]),
+        folder=folder,
+        fields_of_view=tuple(FieldOfView(**_tuples(fov)) for fov in model.get("fields_of_view", [])),
+    )
 
 
 def _tuples(arguments: dict[str, Any]) -> dict[str, Any]:
