@@ -114,6 +114,9 @@ class ControlNetConfig(DiffusionConfig):
     contrastive: ContrastiveConfig = Field(ContrastiveConfig(), description=ContrastiveConfig.__doc__)
     train_unet: bool = Field(False, description="Train the UNet, too, both from the start")
     without_mask: float = Field(0.1, ge=0, lt=1, description="With train_unet: share of images without a label map")
+    initial_output: NonNegativeFloat = Field(
+        0.0, description="Spread of the output convolutions of a new ControlNet; 0: it begins without effect, as usual"
+    )
     frozen_embedding: bool = Field(False, description="The mask embedding of the ControlNet stays as it starts")
 
 
@@ -121,7 +124,6 @@ class MaskAutoencoderConfig(Section):
     """The mask generator's autoencoder: 8 bits of the label in, 125 classes out (MAISI-v1)."""
 
     kl_weight: NonNegativeFloat = Field(1e-7, description="Of the KL divergence")
-    dice_weight: NonNegativeFloat = Field(0.0, description="Of the soft Dice loss beside cross-entropy; 0: none")
 
 
 class MaskDiffusionConfig(Section):
