@@ -1,4 +1,4 @@
-"""Child processes: what they find, a group of their own, and how to end the whole group. Standard library only."""
+"""A child process with a group of its own, and how to end the whole group. Standard library only."""
 
 from __future__ import annotations
 
@@ -6,10 +6,7 @@ import contextlib
 import os
 import signal
 import subprocess
-from pathlib import Path
 from typing import Any
-
-import maisi
 
 WINDOWS = os.name == "nt"
 
@@ -31,10 +28,3 @@ def kill_group(pid: int) -> None:
         return
     with contextlib.suppress(ProcessLookupError, PermissionError):  # nobody left (macOS: EPERM for zombies)
         os.killpg(pid, signal.SIGKILL)
-
-
-def torchrun_environment(processes: int) -> dict[str, str]:
-    """Environment of torchrun: its processes find this package, and share the cores of this machine."""
-    paths = [str(Path(maisi.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
-    threads = str(max((os.cpu_count() or 1) // processes, 1))
-    return {"OMP_NUM_THREADS": threads, **os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}

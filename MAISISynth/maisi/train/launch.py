@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from maisi.errors import InputError
-from maisi.processes import own_group, torchrun_environment
+from maisi.processes import own_group
+from maisi.torchrun import environment
 from maisi.train.run_folder import RunFolder
 
 PROGRAM = ("-m", "maisi.train.rank")
@@ -61,7 +62,7 @@ def launch(run: RunFolder, processes: Processes, program: Sequence[str] = PROGRA
         with run.log.open("ab") as log:
             started = subprocess.Popen(
                 torchrun(run, processes, program),
-                env={**SHUTDOWN, **torchrun_environment(processes.per_node)},
+                env={**SHUTDOWN, **environment(processes.per_node)},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from maisi.errors import InputError
-from maisi.processes import torchrun_environment
+from maisi.torchrun import environment
 from maisi.train.launch import PROGRAM, SHUTDOWN, Processes, torchrun
 from maisi.train.run_folder import RunFolder, Status
 
@@ -24,7 +24,7 @@ _SCRIPT = """#!/bin/bash
 #SBATCH --signal=TERM@180
 #SBATCH --requeue
 {options}
-{environment}
+{exports}
 first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 srun --kill-on-bad-exit=0 {command}
 code=$?
@@ -51,13 +51,13 @@ def write_job(
         raise InputError(f"{wrong[0]!r} is no option of sbatch; write it as in --sbatch=--partition=gpu.")
     place = "$first:$((20000 + SLURM_JOB_ID % 20000))" if processes.nodes > 1 else "localhost:0"
     command = shlex.join(torchrun(run, replace(processes, rendezvous="PLACE"), program)).replace("PLACE", place)
-    variables = {**SHUTDOWN, "PYTHONPATH": torchrun_environment(1)["PYTHONPATH"]}
+    variables = {**SHUTDOWN, "PYTHONPATH": environment(1)["PYTHONPATH"]}
     quoted = {name: shlex.quote(str(path.resolve())) for name, path in _files(run).items()}
     text = _SCRIPT.format(
         name=run.name,
         nodes=processes.nodes,
         options="".join(f"#SBATCH {option}\n" for option in options),
-        environment="\n".join(f"export {name}={shlex.quote(value)}" for name, value in variables.items()),
+        exports="\n".join(f"export {name}={shlex.quote(value)}" for name, value in variables.items()),
         command=command,
         **quoted,
     )

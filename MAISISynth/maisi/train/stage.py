@@ -45,7 +45,10 @@ class Batches(Protocol):
     def __iter__(self) -> Iterator[Batch]: ...
 
     def state_dict(self) -> dict[str, Any]:
-        """Position after the last batch that was taken; plain numbers and strings."""
+        """Position after the last batch that was taken; plain numbers and strings.
+
+        That of process 0 can also be loaded by every process when there is another number of them.
+        """
         ...
 
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
