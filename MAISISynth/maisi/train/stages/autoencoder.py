@@ -141,9 +141,7 @@ class AutoencoderStage(Stage):
         else:
             with torch.no_grad():
                 output = self._reconstruct(batch["image"], generator)[2]
-        answers = [
-            (self.discriminator(image)[-1].float(), real) for image, real in ((output, False), (batch["image"], True))
-        ]
+        answers = [(self.discriminator(image)[-1].float(), real) for image, real in ((output, False), (batch["image"], True))]
         loss = sum(self._realism(answer, target_is_real=real, for_discriminator=True) for answer, real in answers) / 2
         return loss, {"discriminator": loss.detach()}
 

@@ -65,9 +65,7 @@ class LatentStage(Stage):
             factor = read_settings(self.config.data.prepared).scale_factor
         if factor is None:
             # Every process looks at the same batches, so all come to the same number.
-            factor = 1 / standard_deviation(
-                b["latent"] for b in islice(self.batches(0, 1), self.settings.scale_batches)
-            )
+            factor = 1 / standard_deviation(b["latent"] for b in islice(self.batches(0, 1), self.settings.scale_batches))
         self.register_buffer("scale_factor", torch.tensor(float(factor), device=device))
 
     def noisy(self, batch: Batch, generator: torch.Generator, dropout: bool = True) -> Noisy:

@@ -107,9 +107,7 @@ class MaskDiffusionStage(_LabelStage):
         object.__setattr__(self, "mask_autoencoder", start.frozen("mask_autoencoder", device))
         unet, known = start.load("mask_unet")
         self.mask_unet = unet.to(device)
-        encoded = (
-            self._encode(b["labels"].to(device)) for b in islice(self.batches(0, 1), self.settings.scale_batches)
-        )
+        encoded = (self._encode(b["labels"].to(device)) for b in islice(self.batches(0, 1), self.settings.scale_batches))
         factor = known or 1 / standard_deviation(encoded)
         self.register_buffer("scale_factor", torch.tensor(factor, device=device))
         cases = islice(self.batches(0, 1), self.settings.size_cases)
