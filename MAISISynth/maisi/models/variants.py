@@ -11,6 +11,7 @@ from maisi.errors import InputError
 from maisi.geometry import GridRules
 from maisi.models.folder import models_folder
 from maisi.models.intensity import IntensityScale
+from maisi.new_classes import NewClass, from_json, learn
 
 # MAISISynth/Resources/Models in the source tree; Resources/Models of the flat folder of an installed extension.
 SHIPPED_MODELS = Path(__file__).resolve().parents[2] / "Resources" / "Models"
@@ -75,6 +76,7 @@ class Variant:
         modality: the default one's name. guidance: default scale of classifier-free guidance, 0 = none (FACTS 2.9).
         scale_factor: latents are multiplied by it before diffusion (FACTS 1.8); None = the checkpoint tells.
         weights: files. folder: of the card. fields_of_view: recommended ones.
+        classes: lesion classes it knows beside those of the vocabulary.
     """
 
     name: str
@@ -93,6 +95,7 @@ class Variant:
     weights: tuple[WeightFile, ...]
     folder: Path
     fields_of_view: tuple[FieldOfView, ...] = ()
+    classes: tuple[NewClass, ...] = ()
 
     @property
     def checksum(self) -> str:
@@ -116,34 +119,41 @@ class Variant:
 
 
 def read_variant(card: Path) -> Variant:
-    """The variant that a model card describes.
+    """The variant that a model card describes. Its own lesion classes become known to :mod:`maisi.labels`.
 
     Raises:
         InputError: the card is not valid.
     """
     try:
-        data = json.loads(card.read_text(encoding="utf-8"))
-        model = data["model"]
-        return Variant(
-            name=data["name"],
-            title=data["title"],
-            description=data["description"],
-            license=data["license"],
-            image=model["image"],
-            intensity=IntensityScale(**_tuples(model["intensity"])),
-            networks=model["networks"],
-            schedule=Schedule(**model["schedule"]),
-            grid=GridRules(**_tuples(model["grid"])),
-            modalities=model["modalities"],
-            modality=model["modality"],
-            guidance=model["guidance"],
-            scale_factor=model["scale_factor"],
-            weights=tuple(WeightFile(**file) for file in data["weights"]),
-            folder=card.parent,
-            fields_of_view=tuple(FieldOfView(**_tuples(fov)) for fov in model.get("fields_of_view", [])),
-        )
+        return make_variant(json.loads(card.read_text(encoding="utf-8")), card.parent)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"The model card {card} cannot be used ({error!r}); restore it from the extension.") from error
+
+
+def make_variant(card: dict[str, Any], folder: Path) -> Variant:
+    """The variant of a card's content; its classes are known from now on. Raises KeyError, TypeError or ValueError."""
+    model = card["model"]
+    classes = from_json(card.get("classes", []))
+    learn(classes)
+    return Variant(
+        name=card["name"],
+        title=card["title"],
+        description=card["description"],
+        license=card["license"],
+        image=model["image"],
+        intensity=IntensityScale(**_tuples(model["intensity"])),
+        networks=model["networks"],
+        schedule=Schedule(**model["schedule"]),
+        grid=GridRules(**_tuples(model["grid"])),
+        modalities=model["modalities"],
+        modality=model["modality"],
+        guidance=model["guidance"],
+        scale_factor=model["scale_factor"],
+        weights=tuple(WeightFile(**file) for file in card["weights"]),
+        folder=folder,
+        fields_of_view=tuple(FieldOfView(**_tuples(fov)) for fov in model.get("fields_of_view", [])),
+        classes=classes,
+    )
 
 
 def _tuples(arguments: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,89 @@
+"""Lesion classes of the user's own: names, hosts, and what the vocabulary knows of them afterwards."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from maisi import labels, new_classes
+from maisi.errors import InputError
+from maisi.labels import LABELS, find_label, map_ids, remove_lesions
+from maisi.models.variants import read_variant
+from maisi.new_classes import NewClass, parse
+
+
+@pytest.fixture
+def a_vocabulary(monkeypatch):
+    """What is learned is forgotten after the test."""
+    kept = {name: type(value)(value) for name in ("LABELS", "LESIONS", "TUMORS", "_MAISI", "_BY_NAME")
+            for value in [getattr(labels, name)]}  # fmt: skip
+    yield
+    for name, value in kept.items():
+        now = getattr(labels, name)
+        now.clear()
+        (now.extend if isinstance(now, list) else now.update)(value)
+
+
+@pytest.mark.parametrize(
+    ("text", "hosts"),
+    [
+        ("renal angiomyolipoma=133:kidney", (5, 14)),
+        ("renal angiomyolipoma=133: left kidney , right kidney", (14, 5)),
+        ("hemangioma=134:liver", (1,)),
+        ("sarcoid=201:lung", (28, 29, 30, 31, 32)),
+        ("lipoma=130:body", (200,)),
+    ],
+)
+def test_a_new_class_is_told_in_one_line(text, hosts):
+    new = parse(text)
+    assert (f"{new.name}={new.id}", new.hosts) == (text.partition(":")[0], hosts)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("angiomyolipoma", "write for example"),
+        ("angiomyolipoma=x:liver", "write for example"),
+        ("angiomyolipoma=26:liver", "not free"),
+        ("angiomyolipoma=200:liver", "not free"),
+        ("liver tumor=133:liver", "known as label 26"),
+        ("angiomyolipoma=133:nose", "no organ called 'nose'"),
+        ("angiomyolipoma=133:kidney tumor", "needs organs"),
+        (" =133:liver", "no name"),
+    ],
+)
+def test_what_is_no_class_is_told(text, says):
+    with pytest.raises(InputError, match=says):
+        parse(text)
+
+
+def test_a_learned_class_is_read_found_and_healed(a_vocabulary):
+    new_classes.learn([NewClass(133, "renal angiomyolipoma", (5, 14))] * 2)
+    assert find_label("Renal_Angiomyolipoma") == 133
+    assert labels.LESIONS.count(133) == labels.TUMORS.count(133) == 1
+    array = np.full((8, 8, 8), 14, np.uint8)
+    array[:, :, 4:] = 200
+    array[2:5, 2:5, 2:6] = 133
+    healed = remove_lesions(map_ids(array))
+    assert set(np.unique(healed)) == {14, 200}
+    assert (healed[array == 133] == 14).all()
+    with pytest.raises(InputError, match="another id"):
+        new_classes.learn([NewClass(133, "hemangioma", (1,))])
+
+
+def test_a_model_card_teaches_its_classes(a_vocabulary, a_models_folder, tmp_path):
+    card = json.loads((a_models_folder / "tiny.json").read_text())
+    card["classes"] = [{"id": 201, "name": "hemangioma", "hosts": [1]}]
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps(card))
+    assert read_variant(path).classes == (NewClass(201, "hemangioma", (1,)),)
+    assert LABELS[201].hosts == (1,)
+
+
+def test_reading_a_prepared_folder_needs_no_torch():
+    code = "import sys, maisi.train.prepared, maisi.new_classes; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
