@@ -11,4 +11,5 @@ class DataConfig(Section):
     """Which data are used, and how batches are made of them."""
 
     prepared: AbsolutePath = Field(description="Folder that maisi prepare wrote")
+    pairs: bool = Field(False, description="Batches of counterfactual pairs")
     batch: PositiveInt = Field(1, description="Images of a batch on each process")
