@@ -5,6 +5,7 @@ launcher.json   who started it last: {"kind": "local" | "slurm" | "here", "host"
 status.json     how it is: state, step, sentence; rewritten every few seconds while it runs, so also its heartbeat
 metrics.jsonl   figures, one row a line: {"step", "epoch", "time", "split": "train" | "validation", ...}; a row
                 {"split": "resume", "step"} says that rows after that step, which stand before it, are void
+failure.json    the error that ended a process, if one did, and whether the user has to put something right ("final")
 log.txt         what was said
 checkpoints/    to go on from      weights/  the trained networks      previews/  volumes to look at
 tensorboard/    the same figures for TensorBoard
@@ -69,6 +70,7 @@ class RunFolder:
         self.path = Path(path)
         self.run_file, self.launcher_file = self.path / "run.json", self.path / "launcher.json"
         self.status_file, self.stop_file = self.path / "status.json", self.path / "stop"
+        self.failure_file = self.path / "failure.json"
         self.metrics, self.log = self.path / "metrics.jsonl", self.path / "log.txt"
         self.checkpoints, self.weights = self.path / "checkpoints", self.path / "weights"
         self.previews, self.tensorboard = self.path / "previews", self.path / "tensorboard"
@@ -112,8 +114,24 @@ class RunFolder:
 
     def write_launcher(self, kind: str, **facts: Any) -> None:
         """Say who starts it now. What the previous sitting left behind (stop file, status) no longer counts."""
-        self.stop_file.unlink(missing_ok=True)
+        self.forget_end()
         write_json(self.launcher_file, {"kind": kind, "host": socket.gethostname(), "time": time.time(), **facts})
+
+    def forget_end(self, is_restart: bool = False) -> None:
+        """Remove what ended an earlier sitting: an error and, unless torchrun only starts it again, the stop file."""
+        self.failure_file.unlink(missing_ok=True)
+        if not is_restart:
+            self.stop_file.unlink(missing_ok=True)
+
+    def failure(self) -> dict[str, Any]:
+        """The error that ended a process: {"sentence", "final", "time"}; empty if none did."""
+        return read_json(self.failure_file)
+
+    def write_failure(self, sentence: str, final: bool) -> None:
+        """Keep the first error, which made the others."""
+        with contextlib.suppress(OSError):
+            if not self.failure_file.exists():
+                write_json(self.failure_file, {"sentence": sentence, "final": final, "time": time.time()})
 
     def write_status(self, status: Status) -> None:
         """Replace status.json. Raises OSError."""
@@ -138,7 +156,11 @@ class RunFolder:
             said = Status("starting", step=said.step, steps=said.steps, time=launched)
         if said.has_ended:
             return said
-        if _is_gone(launcher) or (not waits and time.time() - said.time > SILENCE):
+        failure = self.failure()
+        is_over = failure.get("final") or _is_gone(launcher) or (not waits and time.time() - said.time > SILENCE)
+        if is_over and failure:
+            return replace(said, state="failed", sentence=failure.get("sentence", ""))
+        if is_over:
             return replace(said, state="lost", sentence="It ended without a word; its log tells more. It can go on.")
         return replace(said, state="stopping") if self.stop_file.exists() else said
 
@@ -164,64 +186,6 @@ class RunFolder:
         except OSError:
             return ""
         return text.partition("\n")[2] if begin else text
-
-
-class Metrics:
-    """The rows of a metrics.jsonl that may still grow. :attr:`rows` are those that count, in their order."""
-
-    def __init__(self, path: Path) -> None:
-        self.path, self.rows = path, list[dict[str, Any]]()
-        self._read_to, self._identity = 0, None
-
-    def poll(self) -> bool:
-        """Read what is new; whether :attr:`rows` changed. Broken lines are left out, half ones wait for their end."""
-        try:
-            with self.path.open("rb") as file:
-                self._begin_again_if_replaced(os.fstat(file.fileno()))
-                file.seek(self._read_to)
-                lines = file.read()
-        except OSError:
-            return False
-        whole = lines[: lines.rfind(b"\n") + 1]
-        self._read_to += len(whole)
-        before = len(self.rows), self.rows[-1:]
-        for line in whole.splitlines():
-            self._take(line)
-        return (len(self.rows), self.rows[-1:]) != before
-
-    def series(self, name: str, split: str = "train") -> tuple[list[float], list[float]]:
-        """Steps and values of one figure."""
-        found = [(row["step"], row[name]) for row in self.rows if row["split"] == split and _is_number(row.get(name))]
-        return [step for step, _ in found], [value for _, value in found]
-
-    def names(self, split: str = "train") -> list[str]:
-        """Figures that there are, in the order of their first appearance."""
-        rows = (row for row in self.rows if row["split"] == split)
-        found = {key: None for row in rows for key, value in row.items() if _is_number(value)}
-        return [key for key in found if key not in ("step", "epoch", "time")]
-
-    def last(self, split: str = "train") -> dict[str, Any]:
-        """The newest row of ``split``; empty if there is none."""
-        return next((row for row in reversed(self.rows) if row["split"] == split), {})
-
-    def _begin_again_if_replaced(self, found: os.stat_result) -> None:
-        identity = found.st_dev, found.st_ino
-        if identity != self._identity or found.st_size < self._read_to:
-            self.rows.clear()
-            self._read_to, self._identity = 0, identity
-
-    def _take(self, line: bytes) -> None:
-        try:
-            row = json.loads(line)
-            step, split = row["step"], row["split"]
-        except (ValueError, TypeError, KeyError):
-            return
-        if not _is_number(step) or not isinstance(split, str):
-            return
-        if split == "resume":
-            self.rows = [earlier for earlier in self.rows if earlier["step"] <= step]
-        else:
-            self.rows.append(row)
 
 
 def find_runs(folder: Path, depth: int = 3) -> list[RunFolder]:
@@ -250,12 +214,6 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
         part.unlink(missing_ok=True)
 
 
-def append_row(path: Path, row: Mapping[str, Any]) -> None:
-    """Add one line to ``path``. Raises OSError."""
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(row) + "\n")
-
-
 def _is_gone(launcher: Mapping[str, Any]) -> bool:
     """Whether the process that started a training on this machine has ended. Elsewhere only silence tells."""
     pid = launcher.get("pid")
@@ -270,7 +228,3 @@ def _is_gone(launcher: Mapping[str, Any]) -> bool:
     except PermissionError:
         pass
     return False
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
