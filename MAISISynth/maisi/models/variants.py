@@ -125,31 +125,35 @@ def read_variant(card: Path) -> Variant:
         InputError: the card is not valid.
     """
     try:
-        data = json.loads(card.read_text(encoding="utf-8"))
-        model = data["model"]
-        classes = from_json(data.get("classes", []))
-        learn(classes)
-        return Variant(
-            name=data["name"],
-            title=data["title"],
-            description=data["description"],
-            license=data["license"],
-            image=model["image"],
-            intensity=IntensityScale(**_tuples(model["intensity"])),
-            networks=model["networks"],
-            schedule=Schedule(**model["schedule"]),
-            grid=GridRules(**_tuples(model["grid"])),
-            modalities=model["modalities"],
-            modality=model["modality"],
-            guidance=model["guidance"],
-            scale_factor=model["scale_factor"],
-            weights=tuple(WeightFile(**file) for file in data["weights"]),
-            folder=card.parent,
-            fields_of_view=tuple(FieldOfView(**_tuples(fov)) for fov in model.get("fields_of_view", [])),
-            classes=classes,
-        )
+        return make_variant(json.loads(card.read_text(encoding="utf-8")), card.parent)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"The model card {card} cannot be used ({error!r}); restore it from the extension.") from error
+
+
+def make_variant(card: dict[str, Any], folder: Path) -> Variant:
+    """The variant of a card's content; its classes are known from now on. Raises KeyError, TypeError or ValueError."""
+    model = card["model"]
+    classes = from_json(card.get("classes", []))
+    learn(classes)
+    return Variant(
+        name=card["name"],
+        title=card["title"],
+        description=card["description"],
+        license=card["license"],
+        image=model["image"],
+        intensity=IntensityScale(**_tuples(model["intensity"])),
+        networks=model["networks"],
+        schedule=Schedule(**model["schedule"]),
+        grid=GridRules(**_tuples(model["grid"])),
+        modalities=model["modalities"],
+        modality=model["modality"],
+        guidance=model["guidance"],
+        scale_factor=model["scale_factor"],
+        weights=tuple(WeightFile(**file) for file in card["weights"]),
+        folder=folder,
+        fields_of_view=tuple(FieldOfView(**_tuples(fov)) for fov in model.get("fields_of_view", [])),
+        classes=classes,
+    )
 
 
 def _tuples(arguments: dict[str, Any]) -> dict[str, Any]:

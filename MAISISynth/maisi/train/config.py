@@ -124,10 +124,14 @@ def load_config(source: str | Path, overrides: Sequence[str] = ()) -> TrainConfi
     Raises:
         InputError: no such file or preset, or mistakes in it: a sentence each.
     """
-    values = _read(source)
-    for override in overrides:
-        _override(values, override)
-    return make_config(values, str(source))
+    return override(_read(source), overrides, str(source))
+
+
+def override(values: dict[str, Any], changes: Sequence[str], source: str) -> TrainConfig:
+    """``values`` with ``changes`` such as "run.steps=100", checked as by :func:`make_config`."""
+    for change in changes:
+        _change(values, change)
+    return make_config(values, source)
 
 
 def make_config(values: dict[str, Any], source: str = "The configuration") -> TrainConfig:
@@ -180,19 +184,19 @@ def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     return {**base, **changes, **{key: _merged(base[key], changes[key]) for key in both}}
 
 
-def _override(values: dict[str, Any], override: str) -> None:
-    keys, equals, text = override.partition("=")
+def _change(values: dict[str, Any], change: str) -> None:
+    keys, equals, text = change.partition("=")
     *parents, last = keys.split(".")
     if not equals or not all((*parents, last)):
-        raise InputError(f"{override!r} sets nothing; write it as in run.steps=100.")
+        raise InputError(f"{change!r} sets nothing; write it as in run.steps=100.")
     for key in parents:
         values = values.setdefault(key, {})
         if not isinstance(values, dict):
-            raise InputError(f"{override!r} cannot be set, because {key} is a value, not a section.")
+            raise InputError(f"{change!r} cannot be set, because {key} is a value, not a section.")
     try:
         values[last] = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise InputError(f"The value of {override!r} is not valid YAML.") from error
+        raise InputError(f"The value of {change!r} is not valid YAML.") from error
 
 
 def _sentence(mistake: dict[str, Any], source: str) -> str:

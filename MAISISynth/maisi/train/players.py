@@ -48,8 +48,8 @@ class Player:
             "enabled": config.run.precision != "float32",
         }
         self._module: nn.Module = stage
-        if ranks.world > 1:  # a loss may leave weights out, and other ones on other processes
-            self._module = DistributedDataParallel(stage, find_unused_parameters=True, broadcast_buffers=False)
+        if ranks.world > 1:
+            self._module = DistributedDataParallel(stage, find_unused_parameters=not stage.uses_all_weights)
 
     def step(self, parts: Sequence[Part], progress: Progress, learning_rate: float) -> tuple[Tensor, dict[str, Tensor]]:
         """Follow the gradient of all ``parts``, if it is finite.

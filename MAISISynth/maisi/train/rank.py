@@ -66,12 +66,12 @@ def _start_log(run: RunFolder) -> None:
     )
 
 
-def main() -> int:
-    """Train what the run folder in the first argument says."""
+def main(run: RunFolder) -> int:
+    """This process's share of the training in ``run``; returns the exit code."""
     from maisi.train.stages import make_stage
 
-    return run_rank(RunFolder(Path(sys.argv[1])), make_stage)
+    return run_rank(run, make_stage)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(RunFolder(Path(sys.argv[1]))))

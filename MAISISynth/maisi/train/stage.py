@@ -45,7 +45,10 @@ class Batches(Protocol):
     def __iter__(self) -> Iterator[Batch]: ...
 
     def state_dict(self) -> dict[str, Any]:
-        """Position after the last batch that was taken; plain numbers and strings."""
+        """Position after the last batch that was taken; plain numbers and strings.
+
+        That of process 0 can also be loaded by every process when there is another number of them.
+        """
         ...
 
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
@@ -58,9 +61,14 @@ class Stage(nn.Module, ABC):
     DistributedDataParallel, so every loss goes through :meth:`forward`. A stage with opponents (a discriminator) names
     several ``players``; they are updated one after the other on each batch, each with an optimizer of its own and
     with the parameters of the others frozen.
+
+    Attributes:
+        players: what is optimized in turn. uses_all_weights: every loss reaches all weights of its player; False is
+            always right, and a little slower on several processes.
     """
 
     players: tuple[str, ...] = ("network",)
+    uses_all_weights: bool = False
 
     @abstractmethod
     def parameters_of(self, player: str) -> list[nn.Parameter]:

@@ -242,22 +242,13 @@ class Trainer:
             self.players.load_state_dict(state["players"])
             for name in _COUNTS:
                 setattr(self, name, state["counts"][name])
-            self._find_place(state["batches"])
+            positions, same = state["batches"], len(state["batches"]) == self.ranks.world
+            self.batches.load_state_dict(positions[self.ranks.rank if same else 0])
             self.begun -= self.elapsed
             self.logged_step = self.step
             _log.info("Goes on after step %d.", self.step)
         self.journal.begin(self.step)
         self.heartbeat.say(state="running", **self._standing())
-
-    def _find_place(self, positions: list[dict[str, Any]]) -> None:
-        if len(positions) == self.ranks.world:
-            self.batches.load_state_dict(positions[self.ranks.rank])
-        else:
-            _log.warning(
-                "There are %d processes now and were %d; the present pass over the data begins again.",
-                self.ranks.world,
-                len(positions),
-            )
 
 
 _COUNTS = ("step", "elapsed", "skipped", "skipped_in_a_row", "best", "best_step")

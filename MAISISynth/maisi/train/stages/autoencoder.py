@@ -1,0 +1,172 @@
+"""The image autoencoder, a VAE-GAN (FACTS 5.2).
+
+The paper's patch curriculum is two runs: one with patches of 64 voxels, and one with 128 that starts from its weights.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from itertools import islice
+from pathlib import Path
+
+import torch
+from monai.losses import PatchAdversarialLoss
+from monai.networks.nets import PatchDiscriminator
+from torch import Tensor, nn
+
+from maisi.models.networks import Autoencoder
+from maisi.train.config import TrainConfig
+from maisi.train.losses.perceptual import PerceptualLoss
+from maisi.train.losses.vae import edge_error, kl_divergence, reconstruction_error, window_error
+from maisi.train.stage import Batch, Batches, Progress, Stage
+from maisi.train.stages.sections import AutoencoderConfig
+from maisi.train.stages.start import Start, write_weights
+
+_NETWORK, _DISCRIMINATOR = "network", "discriminator"
+_PATCHES = 16  # batches that a "haar" beginning is scaled with
+
+
+class AutoencoderStage(Stage):
+    """Batches hold "image" ``[B, 1, I, J, K]`` in the network's range.
+
+    Raises:
+        InputError: see :class:`Start`; the perceptual network is not there.
+    """
+
+    def __init__(self, config: TrainConfig, start: Start, device: torch.device) -> None:
+        super().__init__()
+        self.config, self.start = config, start
+        self.settings: AutoencoderConfig = config.section
+        self.autoencoder = self._beginning().to(device)
+        if self.settings.freeze == "encoder":
+            for part in (self.autoencoder.encoder, *_heads(self.autoencoder)):
+                part.requires_grad_(False)
+        self._made: tuple[Batch, Tensor] | None = None
+        if self.settings.adversarial_weight:
+            self.players = (_NETWORK, _DISCRIMINATOR)
+            self.discriminator = _discriminator(self.settings).to(device)
+            self._realism = PatchAdversarialLoss(criterion="least_squares")
+        if self.settings.perceptual_weight:
+            perceptual = PerceptualLoss(self.settings.perceptual_network, self.settings.perceptual_share)
+            object.__setattr__(self, "_perceptual", perceptual.to(device))  # no submodule: it is never trained
+
+    def _beginning(self) -> Autoencoder:
+        settings, found = self.settings, self.start.state("autoencoder")
+        network: Autoencoder = self.start.build("autoencoder")
+        if found is not None:
+            network.load_state_dict(found.state)
+        elif settings.initialization == "haar":
+            from maisi.train.embedded.haar import begin_as_filter_bank
+
+            patches = [batch["image"] for batch in islice(self.batches(0, 1), _PATCHES)]
+            begin_as_filter_bank(network, torch.cat(patches))
+        if settings.initial_sigma:
+            begin_with_sigma(network, settings.initial_sigma)
+        return network
+
+    def parameters_of(self, player: str) -> list[nn.Parameter]:
+        network = self.autoencoder if player == _NETWORK else self.discriminator
+        return [p for p in network.parameters() if p.requires_grad]
+
+    def averaged(self) -> dict[str, nn.Module]:
+        return {"autoencoder": self.autoencoder}
+
+    def batches(self, rank: int, world: int) -> Batches:
+        from maisi.train.data import batches
+
+        return batches(self.config.data, "image", rank, world, self.config.run.seed, self.start.variant.intensity)
+
+    def validation(self, rank: int, world: int) -> Iterable[Batch]:
+        from maisi.train.data import held_out
+
+        return held_out(self.config.data, "image", rank, world, self.start.variant.intensity)
+
+    def forward(
+        self, player: str, batch: Batch, generator: torch.Generator, progress: Progress
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        if player == _DISCRIMINATOR:
+            return self._discriminator_loss(batch, generator)
+        image, settings = batch["image"], self.settings
+        mean, sigma, output = self._reconstruct(image, generator)
+        self._made = batch, output.detach()
+        parts = self._fit(output, image, generator)
+        if settings.freeze == "none":
+            parts["kl"] = settings.kl_weight, kl_divergence(mean, sigma)
+        if settings.adversarial_weight and progress.fraction >= settings.adversarial_from:
+            judged = self._judged(output, real=True, by_discriminator=False)
+            parts["adversarial"] = settings.adversarial_weight, judged
+        figures = {name: value.detach() for name, (_, value) in parts.items()}
+        return _weighted(parts), {**figures, "latent_std": mean.detach().float().std()}
+
+    @torch.no_grad()
+    def validate(self, batch: Batch, generator: torch.Generator) -> dict[str, float]:
+        image = batch["image"]
+        mean, sigma = self.autoencoder.encode(image)
+        output = self.autoencoder.decode(mean)
+        parts = self._fit(output, image, generator)
+        parts["kl"] = self.settings.kl_weight, kl_divergence(mean, sigma)
+        psnr = -10 * math.log10(max(reconstruction_error(output, image, "l2").item(), 1e-12))
+        figures = {name: value.item() for name, (_, value) in parts.items()}
+        return {**figures, "score": _weighted(parts).item(), "psnr": psnr, "latent_std": mean.float().std().item()}
+
+    def export(self, folder: Path) -> list[Path]:
+        return [write_weights(folder, "autoencoder", self.autoencoder)]
+
+    def _reconstruct(self, image: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        with torch.set_grad_enabled(self.settings.freeze == "none" and torch.is_grad_enabled()):
+            mean, sigma = self.autoencoder.encode(image)
+            latents = mean + sigma * torch.randn(mean.shape, generator=generator).to(mean)
+        return mean, sigma, self.autoencoder.decode(latents)
+
+    def _fit(self, output: Tensor, image: Tensor, generator: torch.Generator) -> dict[str, tuple[float, Tensor]]:
+        """Weight and value of the parts that compare images."""
+        settings = self.settings
+        parts = {"reconstruction": (1.0, reconstruction_error(output, image, settings.reconstruction))}
+        if settings.edge_weight:
+            parts["edges"] = settings.edge_weight, edge_error(output, image)
+        if settings.window_weight:
+            low, high = self.start.variant.intensity.to_unit(torch.tensor(settings.window)).tolist()
+            parts["window"] = settings.window_weight, window_error(output, image, low, high)
+        if settings.perceptual_weight:
+            parts["perceptual"] = settings.perceptual_weight, self._perceptual(output, image, generator)
+        return parts
+
+    def _discriminator_loss(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        if self._made is not None and self._made[0] is batch:
+            output = self._made[1]
+        else:
+            with torch.no_grad():
+                output = self._reconstruct(batch["image"], generator)[2]
+        loss = (self._judged(output, real=False) + self._judged(batch["image"], real=True)) / 2
+        return loss, {"discriminator": loss.detach()}
+
+    def _judged(self, image: Tensor, real: bool, by_discriminator: bool = True) -> Tensor:
+        answer = self.discriminator(image)[-1].float()  # the last of its layers
+        return self._realism(answer, target_is_real=real, for_discriminator=by_discriminator)
+
+
+@torch.no_grad()
+def begin_with_sigma(network: Autoencoder, sigma: float) -> None:
+    """The standard deviation of the latents is ``sigma`` everywhere, until training changes it."""
+    layer = network.quant_conv_log_sigma.conv  # gives the logarithm of the variance
+    nn.init.zeros_(layer.weight)
+    nn.init.constant_(layer.bias, 2 * math.log(sigma))
+
+
+def _heads(network: Autoencoder) -> tuple[nn.Module, nn.Module]:
+    return network.quant_conv_mu, network.quant_conv_log_sigma
+
+
+def _discriminator(settings: AutoencoderConfig) -> PatchDiscriminator:
+    return PatchDiscriminator(
+        spatial_dims=3,
+        channels=settings.discriminator_channels,
+        in_channels=1,
+        num_layers_d=settings.discriminator_layers,
+        norm="INSTANCE",
+    )
+
+
+def _weighted(parts: dict[str, tuple[float, Tensor]]) -> Tensor:
+    return torch.stack([weight * value for weight, value in parts.values()]).sum()
