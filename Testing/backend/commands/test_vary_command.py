@@ -297,7 +297,7 @@ def test_a_damaged_plan_gets_a_sentence(folder, fake, capsys):
 
 
 def test_a_process_that_ends_too_early_is_told(folder, fake, capsys, monkeypatch):
-    monkeypatch.setattr("maisi.vary.launch.sys", types.SimpleNamespace(executable="false"))
+    monkeypatch.setattr("maisi.torchrun.sys", types.SimpleNamespace(executable="false"))
     assert cli.main([*VARY, "--nproc", "2"]) == 2
     assert (
         f"One of the processes ended before its cases were made ({OUT.log}" in capsys.readouterr().err.splitlines()[-1]
