@@ -1,4 +1,4 @@
-"""Several processes on this machine, started by torchrun."""
+"""Work shared by several processes on this machine, which torchrun starts; none needs a word from another."""
 
 from __future__ import annotations
 
@@ -10,28 +10,42 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import maisi
+from maisi.errors import MaisiError
+
+POLL_SECONDS = 0.3
 
 
-def torchrun(arguments: Sequence[str], count: int, log: Path, watch: Callable[[], None]) -> int:
-    """Run ``python -m ARGUMENTS`` in ``count`` processes and wait for them; returns the exit code.
+def run_processes(
+    module: str, arguments: Sequence[str], count: int, log: Path, watch: Callable[[], None] = lambda: None
+) -> None:
+    """Run ``python -m MODULE ARGUMENTS`` in ``count`` processes, and wait for them.
 
     Args:
-        log: what they say is added to it. watch: called about three times a second; where it raises, they are ended.
+        log: file that what they say is added to. watch: called again and again meanwhile.
+
+    Raises:
+        MaisiError: a process ended before its work was done.
     """
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
-    with log.open("ab") as file:  # torchrun says much, also when nothing is wrong
-        launcher = subprocess.Popen([*command, "-m", *arguments], env=_environment(count), stdout=file, stderr=file)
+    with log.open("ab") as said:  # torchrun says much, also when nothing is wrong
+        launcher = subprocess.Popen(
+            [*command, "-m", module, *arguments], env=environment(count), stdout=said, stderr=said
+        )
     try:
         while launcher.poll() is None:
             watch()
-            time.sleep(0.3)
+            time.sleep(POLL_SECONDS)
     finally:
         launcher.terminate()  # torchrun ends its processes when it is told to end
         launcher.wait()
-    return launcher.returncode
+    if launcher.returncode:
+        raise MaisiError(
+            f"One of the processes ended before its cases were made ({log} tells why); run the same "
+            "command again to make those that are missing."
+        )
 
 
-def _environment(count: int) -> dict[str, str]:
+def environment(count: int) -> dict[str, str]:
     """The processes find this package, and share the cores of this machine."""
     paths = [str(Path(maisi.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
     threads = str(max((os.cpu_count() or 1) // count, 1))

@@ -6,10 +6,10 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from maisi import torchrun
 from maisi.errors import MaisiError
 from maisi.evaluate.feature_cache import Extractor
 from maisi.files import write_json
-from maisi.torchrun import torchrun
 
 
 def run_processes(
@@ -28,10 +28,12 @@ def run_processes(
         def watch() -> None:
             progress("features", sum(place.is_file() for place in places), len(places))
 
-        if torchrun(["maisi.evaluate", str(job)], count, log, watch):
+        try:
+            torchrun.run_processes("maisi.evaluate", [str(job)], count, log, watch)
+        except MaisiError as error:
             said = [line for line in log.read_text(errors="replace").splitlines() if line.startswith("maisi: ")]
             reason = said[0].removeprefix("maisi: ") if said else "it told no reason; try --nproc 1."
-            raise MaisiError(f"One of the processes ended too early: {reason}")
+            raise MaisiError(f"One of the processes ended too early: {reason}") from error
 
 
 def write_job(path: Path, extractor: Extractor, files: Sequence[Path]) -> None:

@@ -1,11 +1,10 @@
-"""A series on several processes: torchrun starts them, each makes its share, none needs a word from another."""
+"""A series on several processes: torchrun starts them, each makes its share."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from maisi.errors import MaisiError
-from maisi.torchrun import torchrun
+from maisi.torchrun import run_processes as run
 from maisi.vary.folder import SeriesFolder
 
 
@@ -20,8 +19,4 @@ def run_processes(folder: SeriesFolder, count: int, progress: Callable[[str, int
         status = folder.status()
         progress("cases", status.done + len(status.errors), status.total)
 
-    if torchrun(["maisi.vary", str(folder.path)], count, folder.log, watch):
-        raise MaisiError(
-            f"One of the processes ended before its cases were made ({folder.log} tells why); run the same "
-            "command again to make those that are missing."
-        )
+    run("maisi.vary", [str(folder.path)], count, folder.log, watch)
