@@ -46,7 +46,7 @@ class AutoencoderStage(Stage):
         if self.settings.adversarial_weight:
             self.players = (_NETWORK, _DISCRIMINATOR)
             self.discriminator = _discriminator(self.settings).to(device)
-            self._realism = PatchAdversarialLoss("least_squares")
+            self._realism = PatchAdversarialLoss(criterion="least_squares")
         if self.settings.perceptual_weight:
             perceptual = PerceptualLoss(self.settings.perceptual_network, self.settings.perceptual_share)
             object.__setattr__(self, "_perceptual", perceptual.to(device))  # no submodule: it is never trained
@@ -94,11 +94,8 @@ class AutoencoderStage(Stage):
         if settings.freeze == "none":
             parts["kl"] = settings.kl_weight, kl_divergence(mean, sigma)
         if settings.adversarial_weight and progress.fraction >= settings.adversarial_from:
-            answer = self.discriminator(output)[-1].float()
-            parts["adversarial"] = (
-                settings.adversarial_weight,
-                self._realism(answer, target_is_real=True, for_discriminator=False),
-            )
+            judged = self._judged(output, real=True, by_discriminator=False)
+            parts["adversarial"] = settings.adversarial_weight, judged
         figures = {name: value.detach() for name, (_, value) in parts.items()}
         return _weighted(parts), {**figures, "latent_std": mean.detach().float().std()}
 
@@ -141,9 +138,12 @@ class AutoencoderStage(Stage):
         else:
             with torch.no_grad():
                 output = self._reconstruct(batch["image"], generator)[2]
-        answers = [(self.discriminator(image)[-1].float(), real) for image, real in ((output, False), (batch["image"], True))]
-        loss = sum(self._realism(answer, target_is_real=real, for_discriminator=True) for answer, real in answers) / 2
+        loss = (self._judged(output, real=False) + self._judged(batch["image"], real=True)) / 2
         return loss, {"discriminator": loss.detach()}
+
+    def _judged(self, image: Tensor, real: bool, by_discriminator: bool = True) -> Tensor:
+        answer = self.discriminator(image)[-1].float()  # the last of its layers
+        return self._realism(answer, target_is_real=real, for_discriminator=by_discriminator)
 
 
 @torch.no_grad()

@@ -160,9 +160,7 @@ class ControlNetStage(LatentStage):
         second = self.unet.up(first.embedding, first.skips, self.controlnet.residuals(features))
         return region_contrast(first.prediction, second, regions, settings.cap, truth)
 
-    def _pair_losses(
-        self, batch: Batch, generator: torch.Generator, training: bool = True
-    ) -> tuple[Tensor, Tensor]:
+    def _pair_losses(self, batch: Batch, generator: torch.Generator, training: bool = True) -> tuple[Tensor, Tensor]:
         """Flow loss of both images of each pair, and loss of their difference; they share noise and time."""
         clean, labels = batch["latent"].float() * self.scale_factor, batch["labels"]
         times = self.process.times(clean[:, 0], generator).repeat_interleave(2)

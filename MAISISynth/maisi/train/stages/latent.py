@@ -65,7 +65,8 @@ class LatentStage(Stage):
             factor = read_settings(self.config.data.prepared).scale_factor
         if factor is None:
             # Every process looks at the same batches, so all come to the same number.
-            factor = 1 / standard_deviation(b["latent"] for b in islice(self.batches(0, 1), self.settings.scale_batches))
+            some = islice(self.batches(0, 1), self.settings.scale_batches)
+            factor = 1 / standard_deviation(batch["latent"] for batch in some)
         self.register_buffer("scale_factor", torch.tensor(float(factor), device=device))
 
     def noisy(self, batch: Batch, generator: torch.Generator, dropout: bool = True) -> Noisy:
