@@ -6,7 +6,9 @@ and a training can start on what is there.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +18,12 @@ from maisi.files import read_image
 from maisi.train.embedded.cases import CASE_SHAPE, make_labels
 from maisi.train.embedded.render import render_pair
 from maisi.train.embedded.tissues import NATIVE, PORTAL_VENOUS
-from maisi.train.prepared import Item, read_items, write_items
+from maisi.models.networks import COMPRESSION
+from maisi.train.prepared import PREPARED, Item, Settings, read_items, write_items
 from maisi.volume import LabelVolume
 
 FOLDS = 20  # fold 0 is held out
+SETTINGS = Settings(multiple=COMPRESSION, window=(-1000.0, 1500.0), copies="none", min_slices=1)
 _NATIVE_SHARE = 0.3
 _REAL_SPACINGS = (2.2, 3.0)  # mm
 _SMALLEST_REAL = 32  # voxels
@@ -42,6 +46,7 @@ def write_real(folder: Path, images: Iterable[Path]) -> None:
 def _extend(folder: Path, writers: Mapping[str, Callable[[Path, str], list[Item]]]) -> None:
     for name in ("images", "labels"):
         (folder / name).mkdir(parents=True, exist_ok=True)
+    _save(folder / PREPARED, lambda file: file.write(json.dumps(asdict(SETTINGS), indent=1).encode()))
     items = read_items(folder) if (folder / "items.jsonl").exists() else []
     done = {item.case for item in items}
     for case, write in writers.items():
@@ -100,7 +105,7 @@ def _real_writer(path: Path) -> Callable[[Path, str], list[Item]]:
 
 def _padded(array: np.ndarray) -> np.ndarray:
     """Air around it up to multiples of 4, and to the smallest size that patches are cut from."""
-    lack = [max(_SMALLEST_REAL, -(-n // 4) * 4) - n for n in array.shape]
+    lack = [max(_SMALLEST_REAL, -(-n // COMPRESSION) * COMPRESSION) - n for n in array.shape]
     return np.pad(array, [(n // 2, n - n // 2) for n in lack], constant_values=-1000)
 
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from maisi.models.networks import COMPRESSION, LATENT_CHANNELS, Autoencoder
 
+_INSIDE_BLOCKS = (".conv1.", ".conv2.")  # names of the convolutions of residual blocks
 _SCALE = 4.0  # what a pinned group norm divides by, in standard deviations of its input
 
 
@@ -27,6 +28,7 @@ def begin_as_filter_bank(network: Autoencoder, patches: Tensor) -> None:
       channels are constant, one positive and one negative, and so large that they dominate the variance: the norm is
       nearly a fixed scaling, the same for a patch as for a whole volume. In the encoder, each signal has a channel
       with its negative, too, so that the mean is constant.
+    - The decoder begins as interpolation of the blocks' means; it has all latents, interpolated, to draw edges with.
 
     Args:
         network: ``norm_num_groups`` 1, ``num_channels`` growing from level to level, the last at least 10.
@@ -39,18 +41,20 @@ def begin_as_filter_bank(network: Autoencoder, patches: Tensor) -> None:
     for module in network.modules():
         if isinstance(module, MaisiResBlock):
             nn.init.zeros_(module.conv2.conv.conv.weight)
+        elif isinstance(module, nn.GroupNorm):
+            nn.init.constant_(module.weight, _SCALE)  # undoes what the constant channels do
     _make_filter_bank(network)
-    _pin_norms(network.decoder)
+    _pin_decoder(network.decoder)
+    _pass_latents_through(network)
     _standardize(network, patches)
 
 
 def _make_filter_bank(network: Autoencoder) -> None:
     """Set the encoder's plain convolutions to two levels of a Haar-like transform (4 of its 64 coefficients remain)."""
-    inside_blocks = (".conv1.", ".conv2.")
     into, first, widen, second, shortcut, out = (
         m
         for name, m in network.encoder.named_modules()
-        if isinstance(m, nn.Conv3d) and not any(part in name for part in inside_blocks)
+        if isinstance(m, nn.Conv3d) and not any(part in name for part in _INSIDE_BLOCKS)
     )
     mean, slope = torch.tensor([0.5, 0.5, 0.0]), torch.tensor([-0.5, 0.5, 0.0])
     banks = [(mean, mean, mean), (slope, mean, mean), (mean, slope, mean), (mean, mean, slope)]
@@ -73,19 +77,39 @@ def _make_filter_bank(network: Autoencoder) -> None:
     mu.weight.copy_(torch.eye(LATENT_CHANNELS).view(*mu.weight.shape))
 
 
-def _pin_norms(half: nn.Module) -> None:
-    """Constant channels 0 and 1 in every feature map, and norms that undo the scaling by them."""
-    for name, module in half.named_modules():
-        if isinstance(module, nn.GroupNorm):
-            nn.init.constant_(module.weight, _SCALE)
-        elif isinstance(module, nn.Conv3d) and ".conv2." not in name and module.out_channels > 1:
-            _pin(module)
+def _pin_decoder(decoder: nn.Module) -> None:
+    """Constant channels 0 and 1 in every feature map, which no convolution reads."""
+    for name, module in decoder.named_modules():
+        if isinstance(module, nn.Conv3d):
+            if module.in_channels > LATENT_CHANNELS:
+                module.weight[:, :2] = 0.0
+            if ".conv2." not in name and module.out_channels > 1:
+                _pin(module)
 
 
 def _pin(conv: nn.Conv3d) -> None:
     value = _SCALE * (conv.out_channels / 2) ** 0.5
     conv.weight[:2] = 0.0
     conv.bias[0], conv.bias[1] = value, -value
+
+
+def _pass_latents_through(network: Autoencoder) -> None:
+    """In the decoder, the channels after the constant ones hold the latents on every level; the first is put out."""
+    *inner, last = (
+        m
+        for name, m in network.decoder.named_modules()
+        if isinstance(m, nn.Conv3d) and not any(part in name for part in _INSIDE_BLOCKS)
+    )
+    for index, conv in enumerate(inner):
+        conv.weight[2 : 2 + LATENT_CHANNELS] = 0.0
+        middle = conv.kernel_size[0] // 2
+        for channel in range(LATENT_CHANNELS):
+            source = channel if index == 0 else 2 + channel
+            conv.weight[2 + channel, source, middle, middle, middle] = 1.0
+    last.weight.zero_()
+    last.weight[0, 2, 1, 1, 1] = 1.0
+    post = network.post_quant_conv.conv
+    post.weight.copy_(torch.eye(LATENT_CHANNELS).view(*post.weight.shape))
 
 
 def _standardize(network: Autoencoder, patches: Tensor) -> None:
@@ -97,3 +121,6 @@ def _standardize(network: Autoencoder, patches: Tensor) -> None:
     mu = network.quant_conv_mu.conv
     mu.weight /= std.view(-1, 1, 1, 1, 1)
     mu.bias.copy_((mu.bias - mean) / std)
+    last = [m for m in network.decoder.modules() if isinstance(m, nn.Conv3d)][-1]
+    last.weight *= std[0]
+    last.bias.fill_(mean[0])
