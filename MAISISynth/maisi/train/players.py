@@ -41,7 +41,7 @@ class Player:
         self.parameters = stage.parameters_of(name)
         self._optimizer = _optimizer(config.optimizer, self.parameters)
         half = config.run.precision == "float16"
-        self._scaler = torch.amp.GradScaler(ranks.device.type, enabled=half)
+        self._scaler = torch.amp.GradScaler(ranks.device.type, init_scale=2.0**8, enabled=half)  # FACTS 5.2
         self._autocast = {
             "device_type": ranks.device.type,
             "dtype": torch.float16 if half else torch.bfloat16,
