@@ -21,7 +21,7 @@ SIZES = 10  # organ sizes that the diffusion is told
 MASK_NETWORKS: dict[str, dict[str, Any]] = {
     "mask_autoencoder": {"num_channels": [32, 64, 128], "num_res_blocks": [1, 2, 2], "norm_num_groups": 32},
     "mask_unet": {
-        "num_channels": [64, 128, 256, 512],
+        "channels": [64, 128, 256, 512],
         "attention_levels": [False, False, True, True],
         "num_head_channels": [0, 0, 32, 32],
         "num_res_blocks": 2,
@@ -31,7 +31,7 @@ MASK_NETWORKS: dict[str, dict[str, Any]] = {
 
 
 class MaskAutoencoder(AutoencoderKlMaisi):
-    """Bit planes of a label map ``[B, 8, 4i, 4j, 4k]`` -> latents ``[B, 4, i, j, k]`` -> class logits ``[B, 125, ...]``."""
+    """Bit planes of a label map ``[B, 8, 4i, 4j, 4k]`` -> latents ``[B, 4, i, j, k]`` -> logits ``[B, 125, ...]``."""
 
     def __init__(self, **config: Any) -> None:
         super().__init__(

@@ -1,1 +1,1 @@
-"""What trainings read."""
+"""Prepared data as batches."""

@@ -66,6 +66,6 @@ def pair_difference(prediction: Tensor, target: Tensor, weight: Tensor) -> Tenso
 
 
 def _mean_within(values: Tensor, weight: Tensor) -> Tensor:
-    """Mean of ``[B, C, i, j, k]`` over channels and places weighted by ``[B, 1, i, j, k]``: ``[B]``, 0 where none is."""
+    """``[B]``: mean of ``[B, C, i, j, k]`` over channels and places weighted by ``[B, 1, i, j, k]``; 0 without any."""
     total = (values * weight).flatten(1).sum(1)
     return total / (weight.flatten(1).sum(1) * values.shape[1] + _EPSILON)

@@ -19,7 +19,6 @@ def make_stage(config: TrainConfig, device: torch.device) -> Stage:
     """
     # Here, since a configuration is read without torch.
     from maisi.train.stages.autoencoder import AutoencoderStage
-    from maisi.train.stages.blocks import recompute_blocks
     from maisi.train.stages.controlnet import ControlNetStage
     from maisi.train.stages.diffusion import DiffusionStage
     from maisi.train.stages.mask_generator import MaskAutoencoderStage, MaskDiffusionStage
@@ -34,5 +33,7 @@ def make_stage(config: TrainConfig, device: torch.device) -> Stage:
     }
     stage = classes[config.stage](config, Start.of(config.network), device)
     if config.run.gradient_checkpointing:
+        from maisi.train.stages.blocks import recompute_blocks
+
         recompute_blocks(stage)
     return stage

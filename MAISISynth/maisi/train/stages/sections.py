@@ -82,8 +82,8 @@ class ContrastiveConfig(Section):
 
     target: Literal["paper", "code", "pair"] = Field(
         "paper",
-        description="Background part: paper: distance of both predictions; code: of the lesion-free one from the truth. "
-        "pair: for counterfactual pairs (data.pairs), the true difference is the target",
+        description="Background part: paper: distance of both predictions; code: of the lesion-free one from the "
+        "truth. pair: for counterfactual pairs (data.pairs), the true difference is the target",
     )
     weight: NonNegativeFloat = Field(0.01, description="Lambda in the first part of the training; 0: none")
     later_weight: NonNegativeFloat = Field(0.001, description="Lambda afterwards (released code: as before)")
