@@ -11,7 +11,7 @@ import json
 import os
 import tempfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,14 +34,15 @@ _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 sitk.ProcessObject.SetGlobalWarningDisplay(False)  # unreadable files are reported by exception
 
 
-def read_labels(path: str | os.PathLike, source: str | dict[int, int] = "maisi") -> LabelVolume:
+def read_labels(path: str | os.PathLike, source: str | Mapping[int, int] = "maisi") -> LabelVolume:
     """The label map in ``path`` as MAISI ids.
 
     In a ``.seg.nrrd`` the segments' ``MAISI.Label`` tags, SNOMED CT codes and names decide, whatever their values,
     because 3D Slicer numbers segments 1, 2, 3 ... by itself; overlaps are resolved as in :func:`maisi.labels.merge`.
 
     Args:
-        source: numbering of the values in other files: "maisi", "totalsegmentator", "vista3d" or a table value -> id.
+        source: numbering of the values in other files: "maisi", "totalsegmentator", "vista3d", or a table of value and
+            MAISI id.
 
     Raises:
         InputError: the file is missing, damaged, not 3D, or holds fractions; or ids or segments, which are named, are

@@ -164,7 +164,8 @@ def plan_grid(shape: Sequence[int], affine: np.ndarray, rules: GridRules) -> Gri
     """
     grid = Volume(np.broadcast_to(np.uint8(0), tuple(shape)), affine)
     check_extent(grid)
-    order, flips = ras_axes(grid.affine)
+    order, flips = closest_axes(grid.affine)
+
     count, spacing, fov = (values[list(order)] for values in (np.array(grid.shape), grid.spacing, grid.field_of_view))
     size, wanted = _fit(count, spacing, fov, rules)
     kept = wanted == spacing
@@ -183,13 +184,13 @@ def plan_grid(shape: Sequence[int], affine: np.ndarray, rules: GridRules) -> Gri
     )
 
 
-def ras_axes(affine: np.ndarray) -> tuple[tuple[int, int, int], tuple[int, ...]]:
-    """Which axes run most to the right, to the front and up, and which of them, in this order, run the other way."""
+def closest_axes(affine: np.ndarray) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The axes that run closest to right, anterior, superior, in this order; and which of the three run against it."""
     from nibabel.orientations import io_orientation  # here, since the application reads model cards without nibabel
 
     orientation = io_orientation(affine)
     order = tuple(int(axis) for axis in np.argsort(orientation[:, 0]))
-    return order, tuple(model for model, user in enumerate(order) if orientation[user, 1] < 0)
+    return order, tuple(towards for towards, axis in enumerate(order) if orientation[axis, 1] < 0)
 
 
 def place_on(labels: LabelVolume, grid: Volume) -> LabelVolume:

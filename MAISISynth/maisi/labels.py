@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import NamedTuple
@@ -235,19 +235,18 @@ _SOURCES: dict[str, dict[int, int]] = {
 SOURCES = tuple(_SOURCES)
 
 
-def map_ids(array: np.ndarray, source: str | dict[int, int] = "maisi") -> np.ndarray:
+def map_ids(array: np.ndarray, source: str | Mapping[int, int] = "maisi") -> np.ndarray:
     """``array`` of whole numbers in the numbering of ``source`` -> uint8 MAISI ids, same shape.
 
     Args:
-        source: "maisi", "totalsegmentator" (v2, task "total", 117 classes), "vista3d", or a table of value -> id.
+        source: "maisi", "totalsegmentator" (v2, task "total", 117 classes), "vista3d", or a table of number and id.
 
     Raises:
         InputError: unknown source, or ids that the source does not have (they are named).
     """
-    table = source if isinstance(source, dict) else _SOURCES.get(source)
-    if table is None:
+    if isinstance(source, str) and source not in _SOURCES:
         raise InputError(f"Labels from {source!r} are not known; choose one of {', '.join(SOURCES)}.")
-    source = "the data set" if isinstance(source, dict) else source
+    table, source = (_SOURCES[source], source) if isinstance(source, str) else (source, "the data set")
     low, high = int(array.min()), int(array.max())
     if low < 0 or high > 65535:
         raise InputError(f"The label map has ids from {low} to {high}; {source} ids are small positive numbers.")

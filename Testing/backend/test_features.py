@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from helpers.small_cts import write_torchscript
 from maisi.errors import InputError, WeightsError
 from maisi.models.features import RADIMAGENET, load_features, perceptual_distance
 
@@ -62,7 +63,7 @@ def test_the_network_of_the_reference_is_recognized_by_its_weights(tmp_path):
 
 
 def test_a_network_of_the_user_is_named_by_file_and_checksum(tmp_path):
-    path = _scripted(tmp_path, nn.Conv2d(3, 5, 3))
+    path = write_torchscript(tmp_path / "mine.pt", nn.Conv2d(3, 5, 3))
     network = load_features(path)
     assert network.name == f"mine ({network.checksum[:8]})"
     assert network(SLICES).shape == (3, 5)
@@ -83,18 +84,12 @@ def test_other_files_get_a_sentence(tmp_path, content, sentence):
 
 
 def test_a_network_that_gives_something_else_gets_a_sentence(tmp_path):
-    wrong_input = load_features(_scripted(tmp_path, nn.Conv2d(1, 5, 3)))
+    wrong_input = load_features(write_torchscript(tmp_path / "mine.pt", nn.Conv2d(1, 5, 3)))
     with pytest.raises(InputError, match="fails on slices"):
         wrong_input(SLICES)
-    wrong_output = load_features(_scripted(tmp_path, nn.Flatten(0)))
+    wrong_output = load_features(write_torchscript(tmp_path / "mine.pt", nn.Flatten(0)))
     with pytest.raises(InputError, match="must give one tensor"):
         wrong_output(SLICES)
-
-
-def _scripted(folder, network: nn.Module):
-    path = folder / "mine.pt"
-    torch.jit.save(torch.jit.script(network), path)
-    return path
 
 
 def _keras_resnet50_state() -> dict[str, torch.Tensor]:

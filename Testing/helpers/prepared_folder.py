@@ -27,15 +27,15 @@ def write_prepared(folder: Path, items: Sequence[Item], **settings: object) -> P
 
 def an_item(number: int = 0, shape: tuple[int, int, int] = SHAPE, **more: object) -> Item:
     """An item in fold 1, with the fields that are told."""
-    return Item(**{"id": f"item{number}", "case": f"case{number}", "shape": shape, "spacing": (1.5, 1.5, 2.0), "fold": 1,
-                   "dataset": "ours", **more})  # fmt: skip
+    told = {"id": f"item{number}", "case": f"case{number}", "fold": 1, "dataset": "ours", "ids": (1, 26), **more}
+    return Item(shape=shape, spacing=(1.5, 1.5, 2.0), **told)
 
 
 def _written(folder: Path, item: Item) -> Item:
     rng = np.random.default_rng([ord(letter) for letter in item.id])
     labels = np.full(item.shape, 200, np.uint8)
     labels[2:, 2:, 2:] = 1
-    if item.pair is None:
+    if 26 in item.ids:
         labels[-6:-3, -6:-3, -6:-3] = 26
     latent = [4, *(n // 4 for n in item.shape)]
     tensors = {name: torch.from_numpy(rng.random(latent, np.float32)).half() for name in ("mean", "sigma")}

@@ -80,7 +80,7 @@ def _add_labels(group: argparse._ArgumentGroup) -> None:
 
 def _add_latents(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--model", metavar="NAME", help="encode with the autoencoder of this model (see: maisi models)")
-    group.add_argument("--autoencoder", type=Path, metavar="FILE", help="its weights, in place of the model's own")
+    group.add_argument("--autoencoder", type=Path, metavar="FILE", help="its weights, or the folder of a run, in place")
     group.add_argument("--device", default="auto", help="cpu, cuda, cuda:1, mps (default: the best there is)")
 
 
@@ -115,8 +115,6 @@ def _request(given: argparse.Namespace) -> PrepareRequest:
     from maisi.train.prepared import Settings
 
     variant = get_variant(given.model) if given.model else None
-    if given.autoencoder is not None and variant is None:
-        raise InputError("--autoencoder needs --model NAME, whose network it fills.")
     classes = tuple(map(parse, given.new_label))
     learn(classes)  # the mapping may name them
     model_window = (variant.intensity.hu[0], variant.intensity.hu[-1]) if variant and variant.image == "ct" else None

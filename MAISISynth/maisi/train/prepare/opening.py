@@ -64,8 +64,8 @@ class PrepareRequest:
                 raise InputError(f"Labels from {source!r} are not known; choose one of {', '.join(SOURCES)}.")
         if self.pseudo_labels is not None and not self.pseudo_labels.is_dir():
             raise InputError(f"There is no folder {self.pseudo_labels} with labels of organs.")
-        if self.autoencoder is not None and not self.autoencoder.is_file():
-            raise InputError(f"There is no autoencoder {self.autoencoder}.")
+        if self.autoencoder is not None and not self.autoencoder.exists():
+            raise InputError(f"There is no autoencoder {self.autoencoder}; give a weight file or the folder of a run.")
 
 
 def look(

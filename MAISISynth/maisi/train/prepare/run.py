@@ -5,6 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from typing import TYPE_CHECKING
 
 from maisi.errors import Cancelled, MaisiError, WeightsError
 from maisi.files import write_json
@@ -13,6 +14,9 @@ from maisi.train.prepare.cases import Case
 from maisi.train.prepare.folder import Plan, PreparedFolder, prepare_folders
 from maisi.train.prepare.volumes import make_volumes, volumes_key
 from maisi.train.prepared import PREPARED, Item, Settings, write_items
+
+if TYPE_CHECKING:
+    from maisi.train.prepare.latents import Encoder
 
 Progress = Callable[[str, int, int], None]
 
@@ -35,7 +39,7 @@ def make_share(
     learn(plan.settings.classes)
     prepare_folders(folder)
     share = plan.cases[rank::world]
-    encoder = _encoder(plan, rank)
+    encoder = _encoder(plan)
     for number, case in enumerate(share):
         progress("prepare", number, len(share))
         if cancelled():
@@ -52,19 +56,24 @@ def make_share(
     progress("prepare", len(share), len(share))
 
 
-def _encoder(plan: Plan, rank: int):
-    if plan.model is None and plan.autoencoder is None:
+def _encoder(plan: Plan) -> Encoder | None:
+    if not plan.encodes:
         return None
     from maisi.train.prepare.latents import Encoder  # torch is needed for latents alone
 
-    return Encoder.open(plan, rank)
+    return Encoder.open(plan)
 
 
 def _record_failure(folder: PreparedFolder, plan: Plan, case: Case, error: Exception) -> None:
     told = isinstance(error, MaisiError)
-    sentence = str(error) if told else f"{type(error).__name__}: {error}"
-    record = {"case": case.id, "key": volumes_key(plan, case), "status": "failed", "error": sentence}
-    folder.write_record(case.id, record if told else {**record, "trace": traceback.format_exc()})
+    record = {"error": str(error) if told else f"{type(error).__name__}: {error}"}
+    record |= {} if told else {"trace": traceback.format_exc()}
+    key = volumes_key(plan, case)
+    if folder.is_done(case.id, key):  # only the latents failed
+        record = folder.read_record(case.id) | record
+    else:
+        record |= {"case": case.id, "key": key, "status": "failed"}
+    folder.write_record(case.id, record)
 
 
 def finish(plan: Plan, folder: PreparedFolder) -> dict[str, str]:
@@ -76,10 +85,12 @@ def finish(plan: Plan, folder: PreparedFolder) -> dict[str, str]:
     missing = {}
     items: list[Item] = []
     for case in plan.cases:
-        if folder.is_done(case.id, volumes_key(plan, case)):
+        done = folder.is_done(case.id, volumes_key(plan, case))
+        if done:
             items += [_as_told(item, case) for item in folder.items(case.id)]
-        else:
-            missing[case.id] = folder.read_record(case.id).get("error", "It was not made.")
+        record = folder.read_record(case.id)
+        if not done or (plan.encodes and "latents" not in record):
+            missing[case.id] = record.get("error", "It was not made.")
     ids = {item.id for item in items}
     write_items(folder.path, [i if i.pair in ids else replace(i, pair=None) for i in items])
     write_json(folder.path / PREPARED, asdict(_with_latents(plan, folder)))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from maisi.geometry import GridPlan, GridRules, plan_grid, ras_axes
+from maisi.geometry import GridPlan, GridRules, closest_axes, plan_grid
 from maisi.train.prepared import Settings
 from maisi.volume import Volume
 
@@ -47,7 +47,7 @@ def plan_sizes(volume: Volume, settings: Settings) -> list[GridPlan]:
         first = plan_grid(volume.shape, volume.affine, _fixed(settings))
         size = first.model_shape
     else:
-        order, _ = ras_axes(volume.affine)
+        order, _ = closest_axes(volume.affine)
         size = nearest_size([volume.shape[axis] for axis in order], settings.multiple)
         first = resized(volume, size)
     return [first, *(resized(volume, smaller) for smaller in copy_sizes(size, settings.multiple, settings.copies))]
@@ -55,7 +55,7 @@ def plan_sizes(volume: Volume, settings: Settings) -> list[GridPlan]:
 
 def resized(volume: Volume, size: Size) -> GridPlan:
     """The whole field of view of ``volume`` on a grid of ``size``, whose axes are the closest to RAS."""
-    order, flips = ras_axes(volume.affine)
+    order, flips = closest_axes(volume.affine)
     count = np.array([volume.shape[axis] for axis in order])
     scale = count / size
     shift = (count - 1) / 2 - scale * (np.array(size) - 1) / 2
