@@ -6,7 +6,6 @@ The paper's patch curriculum is two runs: one with patches of 64 voxels, and one
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
 
@@ -19,7 +18,8 @@ from maisi.models.networks import Autoencoder
 from maisi.train.config import TrainConfig
 from maisi.train.losses.perceptual import PerceptualLoss
 from maisi.train.losses.vae import edge_error, kl_divergence, reconstruction_error, window_error
-from maisi.train.stage import Batch, Batches, Progress, Stage
+from maisi.train.stage import Batch, Progress
+from maisi.train.stages.prepared_stage import PreparedStage
 from maisi.train.stages.sections import AutoencoderConfig
 from maisi.train.stages.start import Start, write_weights
 
@@ -27,17 +27,18 @@ _NETWORK, _DISCRIMINATOR = "network", "discriminator"
 _PATCHES = 16  # batches that a "haar" beginning is scaled with
 
 
-class AutoencoderStage(Stage):
+class AutoencoderStage(PreparedStage):
     """Batches hold "image" ``[B, 1, I, J, K]`` in the network's range.
 
     Raises:
         InputError: see :class:`Start`; the perceptual network is not there.
     """
 
+    kind = "image"
+    settings: AutoencoderConfig
+
     def __init__(self, config: TrainConfig, start: Start, device: torch.device) -> None:
-        super().__init__()
-        self.config, self.start = config, start
-        self.settings: AutoencoderConfig = config.section
+        super().__init__(config, start)
         self.autoencoder = self._beginning().to(device)
         if self.settings.freeze == "encoder":
             for part in (self.autoencoder.encoder, *_heads(self.autoencoder)):
@@ -49,7 +50,7 @@ class AutoencoderStage(Stage):
             self._realism = PatchAdversarialLoss(criterion="least_squares")
         if self.settings.perceptual_weight:
             perceptual = PerceptualLoss(self.settings.perceptual_network, self.settings.perceptual_share)
-            object.__setattr__(self, "_perceptual", perceptual.to(device))  # no submodule: it is never trained
+            self.keep_apart("_perceptual", perceptual.to(device))
 
     def _beginning(self) -> Autoencoder:
         settings, found = self.settings, self.start.state("autoencoder")
@@ -66,21 +67,10 @@ class AutoencoderStage(Stage):
         return network
 
     def parameters_of(self, player: str) -> list[nn.Parameter]:
-        network = self.autoencoder if player == _NETWORK else self.discriminator
-        return [p for p in network.parameters() if p.requires_grad]
+        return list(self.discriminator.parameters()) if player == _DISCRIMINATOR else super().parameters_of(player)
 
     def averaged(self) -> dict[str, nn.Module]:
         return {"autoencoder": self.autoencoder}
-
-    def batches(self, rank: int, world: int) -> Batches:
-        from maisi.train.data import batches
-
-        return batches(self.config.data, "image", rank, world, self.config.run.seed, self.start.variant.intensity)
-
-    def validation(self, rank: int, world: int) -> Iterable[Batch]:
-        from maisi.train.data import held_out
-
-        return held_out(self.config.data, "image", rank, world, self.start.variant.intensity)
 
     def forward(
         self, player: str, batch: Batch, generator: torch.Generator, progress: Progress

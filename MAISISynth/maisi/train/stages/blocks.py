@@ -1,10 +1,12 @@
-"""The parts of a network whose activations can be recomputed instead of kept (gradient checkpointing)."""
+"""Gradient checkpointing: the backward pass computes activations again in place of keeping them all."""
 
 from __future__ import annotations
 
-from torch import nn
+from functools import partial
 
-from maisi.train.activations import recompute
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
 from maisi.train.stage import Stage
 
 _LISTS = ("blocks", "down_blocks", "up_blocks")
@@ -12,12 +14,15 @@ _SINGLE = ("middle_block", "controlnet_cond_embedding")
 
 
 def recompute_blocks(stage: Stage) -> None:
-    """Let the backward pass compute the activations inside the stage's networks again, block by block.
+    """Keep of the stage's networks only what enters each block; the same gradients for about a third more time.
 
     The frozen UNet of a ControlNet is one of them: gradients flow through its second half.
     """
     networks = {**stage.averaged(), "unet": getattr(stage, "unet", None)}
-    recompute([block for network in networks.values() if network is not None for block in blocks_of(network)])
+    for network in filter(None, networks.values()):
+        for block in blocks_of(network):
+            # On the instance: names of weights stay as they are.
+            block.forward = partial(checkpoint, block.forward, use_reentrant=False)
 
 
 def blocks_of(network: nn.Module) -> list[nn.Module]:

@@ -40,6 +40,7 @@ class ControlNetStage(LatentStage):
     """
 
     kind = "paired"
+    uses_all_weights = True
     settings: ControlNetConfig
     unet: DiffusionUNet
 
@@ -49,7 +50,7 @@ class ControlNetStage(LatentStage):
             raise InputError(
                 'controlnet.contrastive.target "pair" and data.pairs belong together; set both or neither of them.'
             )
-        unet, scale_factor = start.load("unet")
+        unet, scale_factor = start.load("unet", needed=not self.settings.train_unet)
         controlnet: ControlNet = start.build("controlnet")
         found = start.state("controlnet")
         if found is None:
@@ -62,20 +63,13 @@ class ControlNetStage(LatentStage):
         if self.settings.train_unet:
             self.unet = unet.to(device)
         else:
-            # Not a submodule: checkpoints need not hold it, and it stays in evaluation mode.
-            object.__setattr__(self, "unet", self._frozen(unet, device))
+            self.keep_apart("unet", unet.to(device, self._frozen_dtype(device)))
         self.set_scale_factor(scale_factor, device)
 
-    def _frozen(self, unet: nn.Module, device: torch.device) -> nn.Module:
-        if "unet" not in self.start.weights:
-            raise InputError('A ControlNet needs a trained UNet; set network.weights.unet to "model", a file or a run.')
-        # Autocast computes in this precision anyway, and need not convert the weights at every step.
+    def _frozen_dtype(self, device: torch.device) -> torch.dtype:
+        """On CUDA that of autocast, which then need not convert the weights at every step."""
         half = device.type == "cuda" and self.config.run.precision != "float32"
-        dtype = getattr(torch, self.config.run.precision) if half else torch.float32
-        return unet.to(device, dtype).eval().requires_grad_(False)
-
-    def parameters_of(self, player: str) -> list[nn.Parameter]:
-        return [p for network in self.averaged().values() for p in network.parameters() if p.requires_grad]
+        return getattr(torch, self.config.run.precision) if half else torch.float32
 
     def averaged(self) -> dict[str, nn.Module]:
         both = {"unet": self.unet} if self.settings.train_unet else {}

@@ -16,7 +16,8 @@ from maisi.sampling.conditions import SCALE
 from maisi.train.config import TrainConfig
 from maisi.train.losses.flow import NoiseProcess, noise_process
 from maisi.train.prepared import read_settings
-from maisi.train.stage import Batch, Batches, Stage
+from maisi.train.stage import Batch
+from maisi.train.stages.prepared_stage import PreparedStage
 from maisi.train.stages.sections import DiffusionConfig
 from maisi.train.stages.start import Start
 
@@ -33,29 +34,18 @@ class Noisy(NamedTuple):
     conditions: Conditions
 
 
-class LatentStage(Stage):
+class LatentStage(PreparedStage):
     """Base of the stages whose data are latents of images."""
 
-    kind = "latent"  # of batches, see maisi.train.data
+    kind = "latent"
+    settings: DiffusionConfig
     scale_factor: Tensor
 
     def __init__(self, config: TrainConfig, start: Start) -> None:
-        super().__init__()
-        self.config, self.start = config, start
-        self.settings: DiffusionConfig = config.section
+        super().__init__(config, start)
         schedule = start.variant.schedule
         time_scale = schedule.time_scale if self.settings.times == "stretched" else None
         self.process: NoiseProcess = noise_process(schedule.kind, time_scale)
-
-    def batches(self, rank: int, world: int) -> Batches:
-        from maisi.train.data import batches
-
-        return batches(self.config.data, self.kind, rank, world, self.config.run.seed, self.start.variant.intensity)
-
-    def validation(self, rank: int, world: int) -> Iterable[Batch]:
-        from maisi.train.data import held_out
-
-        return held_out(self.config.data, self.kind, rank, world, self.start.variant.intensity)
 
     def set_scale_factor(self, known: float | None, device: torch.device) -> None:
         """Keep the factor in the checkpoint: as configured, else ``known``, else the data set's, else measured."""
