@@ -15,6 +15,7 @@ from maisi.train.config import TrainConfig
 from maisi.train.losses.contrastive import feature_contrast, pair_difference, region_contrast
 from maisi.train.losses.flow import prediction_loss
 from maisi.train.losses.regions import changed_regions, lesion_weight
+from maisi.train.prepared import read_classes
 from maisi.train.stage import Batch, Progress
 from maisi.train.stages.latent import LatentStage, Noisy
 from maisi.train.stages.sections import ControlNetConfig
@@ -105,8 +106,8 @@ class ControlNetStage(LatentStage):
         return {"score": flow.item(), "inside": inside.item(), "outside": outside.item()}
 
     def export(self, folder: Path) -> list[Path]:
-        factors = {"unet": self.scale_factor.item()}
-        return [write_weights(folder, role, net, factors.get(role)) for role, net in self.averaged().items()]
+        factors, classes = {"unet": self.scale_factor.item()}, read_classes(self.config.data.prepared)
+        return [write_weights(folder, role, net, factors.get(role), classes) for role, net in self.averaged().items()]
 
     # ---- passes
 
