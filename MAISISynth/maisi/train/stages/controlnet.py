@@ -7,10 +7,11 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from maisi.errors import InputError
 from maisi.labels import LESIONS
-from maisi.models.networks import ControlNet, DiffusionUNet, mask_bits
+from maisi.models.networks import ControlNet, mask_bits
 from maisi.train.config import TrainConfig
 from maisi.train.losses.contrastive import feature_contrast, pair_difference, region_contrast
 from maisi.train.losses.flow import prediction_loss
@@ -43,7 +44,6 @@ class ControlNetStage(LatentStage):
     kind = "paired"
     uses_all_weights = True
     settings: ControlNetConfig
-    unet: DiffusionUNet
 
     def __init__(self, config: TrainConfig, start: Start, device: torch.device) -> None:
         super().__init__(config, start)
@@ -121,9 +121,15 @@ class ControlNetStage(LatentStage):
         return _Pass(self.unet.up(embedding, skips, residuals), features, embedding, skips)
 
     def _features(self, noisy: Noisy, labels: Tensor) -> list[Tensor]:
-        with torch.set_grad_enabled(not self.settings.frozen_embedding and torch.is_grad_enabled()):
-            embedded = self.controlnet.embed_mask(mask_bits(labels, noisy.x.dtype))
+        if self.settings.frozen_embedding:
+            with torch.no_grad():
+                embedded = self._embed(labels)
+        else:  # at the resolution of the image: computed again in the backward pass rather than kept
+            embedded = checkpoint(self._embed, labels, use_reentrant=False)
         return self.controlnet.features(noisy.x, noisy.times, embedded, noisy.conditions.modality)
+
+    def _embed(self, labels: Tensor) -> Tensor:
+        return self.controlnet.embed_mask(mask_bits(labels))
 
     def _sometimes(
         self, residuals: tuple[list[Tensor], Tensor], generator: torch.Generator
