@@ -29,6 +29,7 @@ class Metrics:
 
     def poll(self) -> bool:
         """Read what is new; whether :attr:`rows` changed. Broken lines are left out, half ones wait for their end."""
+        before = len(self.rows), self.rows[-1:]
         try:
             with self.path.open("rb") as file:
                 if os.fstat(file.fileno()).st_size < self._read_to:  # another file is in its place
@@ -39,7 +40,6 @@ class Metrics:
             return False
         whole = lines[: lines.rfind(b"\n") + 1]
         self._read_to += len(whole)
-        before = len(self.rows), self.rows[-1:]
         for line in whole.splitlines():
             self._take(line)
         return (len(self.rows), self.rows[-1:]) != before
