@@ -46,7 +46,7 @@ def write_real(folder: Path, images: Iterable[Path]) -> None:
 def _extend(folder: Path, writers: Mapping[str, Callable[[Path, str], list[Item]]]) -> None:
     for name in ("images", "labels"):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    _save(folder / PREPARED, lambda file: file.write(json.dumps(asdict(SETTINGS), indent=1).encode()))
+    save_file(folder / PREPARED, lambda file: file.write(json.dumps(asdict(SETTINGS), indent=1).encode()))
     items = read_items(folder) if (folder / "items.jsonl").exists() else []
     done = {item.case for item in items}
     for case, write in writers.items():
@@ -78,8 +78,8 @@ def _pair_writer(
                 ids=tuple(np.unique(labels.array).tolist()),
                 pair=f"{case}a" if own == "b" else None,
             )
-            _save(folder / item.image, lambda file, array=image.array: np.save(file, array))
-            _save(folder / item.label, lambda file, array=labels.array: np.savez_compressed(file, labels=array))
+            save_file(folder / item.image, lambda file, array=image.array: np.save(file, array))
+            save_file(folder / item.label, lambda file, array=labels.array: np.savez_compressed(file, labels=array))
             items.append(item)
         return items
 
@@ -97,7 +97,7 @@ def _real_writer(path: Path) -> Callable[[Path, str], list[Item]]:
             name = f"{case}_{10 * spacing:.0f}"
             real = tuple(float(s) for s in (spacing,) * 3)
             items.append(Item(name, case, array.shape, real, image=f"images/{name}.npy", fold=1, dataset="real"))
-            _save(folder / items[-1].image, lambda file, array=array: np.save(file, array))
+            save_file(folder / items[-1].image, lambda file, array=array: np.save(file, array))
         return items
 
     return write
@@ -109,7 +109,8 @@ def _padded(array: np.ndarray) -> np.ndarray:
     return np.pad(array, [(n // 2, n - n // 2) for n in lack], constant_values=-1000)
 
 
-def _save(path: Path, write: Callable[[object], None]) -> None:
+def save_file(path: Path, write: Callable[[object], None]) -> None:
+    """Let ``write`` fill a file under a temporary name, then put it in its place."""
     temporary = path.with_name(path.name + ".part")
     with temporary.open("wb") as file:
         write(file)

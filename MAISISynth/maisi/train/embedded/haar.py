@@ -15,23 +15,19 @@ from torch import Tensor, nn
 from maisi.models.networks import COMPRESSION, LATENT_CHANNELS, Autoencoder
 
 _INSIDE_BLOCKS = (".conv1.", ".conv2.")  # names of the convolutions of residual blocks
-_SCALE = 4.0  # what a pinned group norm divides by, in standard deviations of its input
-
-
 @torch.no_grad()
 def begin_as_filter_bank(network: Autoencoder, patches: Tensor) -> None:
     """Initialise ``network`` as a linear code of 4x4x4 blocks.
 
     - The last convolution of every residual block starts at zero: the block begins as its skip path.
     - The encoder is a filter bank whose latents are the mean and the three slopes, standardized inside the body.
-    - Group norm would make HU depend on how much air surrounds the patient. In every feature map of the decoder two
-      channels are constant, one positive and one negative, and so large that they dominate the variance: the norm is
-      nearly a fixed scaling, the same for a patch as for a whole volume. In the encoder, each signal has a channel
-      with its negative, too, so that the mean is constant.
+    - Group norm would make HU depend on how much air surrounds the patient. With ``norm_eps`` well above the variance
+      of the features (about 1) it is nearly a fixed scaling, which the norms' weights undo; in the encoder each signal
+      has a channel with its negative, too, so that the mean is 0.
     - The decoder begins as interpolation of the blocks' means; it has all latents, interpolated, to draw edges with.
 
     Args:
-        network: ``norm_num_groups`` 1, ``num_channels`` growing from level to level, the last at least 10.
+        network: ``norm_num_groups`` 1, ``norm_eps`` 16, ``num_channels`` growing from level to level, the last at least 8.
         patches: ``[N, 1, 4i, 4j, 4k]`` in the network's range, 0 = air.
     """
     for module in network.modules():
@@ -42,9 +38,8 @@ def begin_as_filter_bank(network: Autoencoder, patches: Tensor) -> None:
         if isinstance(module, MaisiResBlock):
             nn.init.zeros_(module.conv2.conv.conv.weight)
         elif isinstance(module, nn.GroupNorm):
-            nn.init.constant_(module.weight, _SCALE)  # undoes what the constant channels do
+            nn.init.constant_(module.weight, module.eps**0.5)
     _make_filter_bank(network)
-    _pin_decoder(network.decoder)
     _pass_latents_through(network)
     _standardize(network, patches)
 
@@ -68,46 +63,27 @@ def _make_filter_bank(network: Autoencoder) -> None:
     second.weight[:LATENT_CHANNELS, 0] = cubes  # mean of means; slopes of means (over 2 voxels)
     for axis in (1, 2, 3):
         second.weight[axis, axis] = 0.5 * cubes[0]  # plus the slopes within the halves
-    _pin(shortcut)
     for component in range(LATENT_CHANNELS):
-        channel = 2 + component  # after the two constant channels
-        shortcut.weight[channel, component], shortcut.weight[channel + LATENT_CHANNELS, component] = 1.0, -1.0
-        out.weight[component, channel, 1, 1, 1] = 1.0
+        shortcut.weight[component, component], shortcut.weight[component + LATENT_CHANNELS, component] = 1.0, -1.0
+        out.weight[component, component, 1, 1, 1] = 1.0
     mu = network.quant_conv_mu.conv
     mu.weight.copy_(torch.eye(LATENT_CHANNELS).view(*mu.weight.shape))
 
 
-def _pin_decoder(decoder: nn.Module) -> None:
-    """Constant channels 0 and 1 in every feature map, which no convolution reads."""
-    for name, module in decoder.named_modules():
-        if isinstance(module, nn.Conv3d):
-            if module.in_channels > LATENT_CHANNELS:
-                module.weight[:, :2] = 0.0
-            if ".conv2." not in name and module.out_channels > 1:
-                _pin(module)
-
-
-def _pin(conv: nn.Conv3d) -> None:
-    value = _SCALE * (conv.out_channels / 2) ** 0.5
-    conv.weight[:2] = 0.0
-    conv.bias[0], conv.bias[1] = value, -value
-
-
 def _pass_latents_through(network: Autoencoder) -> None:
-    """In the decoder, the channels after the constant ones hold the latents on every level; the first is put out."""
+    """The first channels of the decoder hold the latents on every level; the first of them is put out."""
     *inner, last = (
         m
         for name, m in network.decoder.named_modules()
         if isinstance(m, nn.Conv3d) and not any(part in name for part in _INSIDE_BLOCKS)
     )
-    for index, conv in enumerate(inner):
-        conv.weight[2 : 2 + LATENT_CHANNELS] = 0.0
+    for conv in inner:
+        conv.weight[:LATENT_CHANNELS] = 0.0
         middle = conv.kernel_size[0] // 2
         for channel in range(LATENT_CHANNELS):
-            source = channel if index == 0 else 2 + channel
-            conv.weight[2 + channel, source, middle, middle, middle] = 1.0
+            conv.weight[channel, channel, middle, middle, middle] = 1.0
     last.weight.zero_()
-    last.weight[0, 2, 1, 1, 1] = 1.0
+    last.weight[0, 0, 1, 1, 1] = 1.0
     post = network.post_quant_conv.conv
     post.weight.copy_(torch.eye(LATENT_CHANNELS).view(*post.weight.shape))
 
