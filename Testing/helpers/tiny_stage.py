@@ -1,7 +1,8 @@
 """A stage that trains in a moment, with a player and an opponent, and a program that runs it as a rank.
 
 ``python tiny_stage.py RUN`` takes the place of ``python -m maisi.train.rank RUN``. The environment makes it fail:
-TINY_SECONDS each batch takes as long; TINY_NAN=A:B no finite loss in steps A to B-1 (on rank 0 alone).
+TINY_SECONDS each batch takes as long; TINY_NAN=A:B no finite loss in steps A to B-1, on rank 0 alone;
+TINY_SIZES=3,1 samples of a batch on rank 0, 1 ...; TINY_NOISE scale of the noise, which differs between ranks.
 """
 
 from __future__ import annotations
@@ -54,17 +55,17 @@ class TinyBatches:
 
 
 class TinyStage(Stage):
-    """Fits a line; the opponent fits the error. ``noise`` adds what the generators draw to the target."""
+    """Fits a line; the opponent fits the error. The target has noise from the generators."""
 
     players = ("network", "opponent")
 
-    def __init__(self, config: TrainConfig, sizes: tuple[int, ...] = (), noise: float = 0.1) -> None:
+    def __init__(self, config: TrainConfig) -> None:
         super().__init__()
         torch.manual_seed(0)
         self.line = nn.Sequential(nn.Linear(1, 8), nn.Tanh(), nn.Linear(8, 1))
         self.opponent = nn.Sequential(nn.Linear(2, 8), nn.Tanh(), nn.Linear(8, 1))
         self.unused = nn.Linear(2, 2)  # DistributedDataParallel must bear it
-        self.config, self.sizes, self.noise = config, sizes, noise
+        self.config, self.noise = config, float(os.environ.get("TINY_NOISE", 0.1))
 
     def parameters_of(self, player: str) -> list[nn.Parameter]:
         networks = {"network": [self.line, self.unused], "opponent": [self.opponent]}[player]
@@ -74,7 +75,8 @@ class TinyStage(Stage):
         return {"line": self.line}
 
     def batches(self, rank: int, world: int) -> TinyBatches:
-        return TinyBatches(rank, self.sizes or (2,) * world, self.config.run.seed)
+        sizes = tuple(map(int, os.environ["TINY_SIZES"].split(","))) if "TINY_SIZES" in os.environ else (2,) * world
+        return TinyBatches(rank, sizes, self.config.run.seed)
 
     def forward(self, player, batch, generator, progress):
         if player == "network":

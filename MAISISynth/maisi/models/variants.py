@@ -133,7 +133,7 @@ def read_variant(card: Path) -> Variant:
 def make_variant(card: dict[str, Any], folder: Path) -> Variant:
     """The variant of a card's content; its classes are known from now on. Raises KeyError, TypeError or ValueError."""
     model = card["model"]
-    classes = from_json(card.get("classes", []))
+    classes = from_json(model.get("classes", []))
     learn(classes)
     return Variant(
         name=card["name"],

@@ -15,10 +15,11 @@ KEPT = 2  # the newest may turn out to be damaged
 _log = logging.getLogger(__name__)
 
 
-def save_checkpoint(run: RunFolder, step: int, state: dict[str, Any]) -> Path | None:
+def save_checkpoint(run: RunFolder, step: int, state: dict[str, Any]) -> str:
     """Write ``state`` as the newest checkpoint and remove old ones.
 
-    A checkpoint that cannot be written (full disk) is told in the log, and the earlier ones stay: returns None then.
+    Returns:
+        "", or a sentence if it could not be written (full disk): the earlier ones stay then.
     """
     path = run.checkpoints / f"step_{step:08d}.pt"
     part = path.with_suffix(".part")
@@ -32,12 +33,11 @@ def save_checkpoint(run: RunFolder, step: int, state: dict[str, Any]) -> Path | 
     except (OSError, RuntimeError) as error:  # torch's own writer raises RuntimeError
         part.unlink(missing_ok=True)
         kept = run.last_checkpoint()
-        stays = f"the one of {kept.stem.replace('_', ' ')} stays" if kept else "there is no earlier one"
-        _log.error("The checkpoint of step %d could not be written (%s); %s. Training goes on.", step, error, stays)
-        return None
+        stays = f"the one of step {int(kept.stem[5:])} stays" if kept else "there is no earlier one"
+        return f"The checkpoint of step {step} could not be written ({error}); {stays}."
     for old in sorted(run.checkpoints.glob("step_*.pt"))[:-KEPT]:
         old.unlink(missing_ok=True)
-    return path
+    return ""
 
 
 def newest_checkpoint(run: RunFolder) -> Path | None:

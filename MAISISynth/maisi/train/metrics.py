@@ -25,20 +25,21 @@ class Metrics:
 
     def __init__(self, path: Path) -> None:
         self.path, self.rows = path, list[dict[str, Any]]()
-        self._read_to, self._identity = 0, None
+        self._read_to = 0
 
     def poll(self) -> bool:
         """Read what is new; whether :attr:`rows` changed. Broken lines are left out, half ones wait for their end."""
+        before = len(self.rows), self.rows[-1:]
         try:
             with self.path.open("rb") as file:
-                self._begin_again_if_replaced(os.fstat(file.fileno()))
+                if os.fstat(file.fileno()).st_size < self._read_to:  # another file is in its place
+                    self.rows, self._read_to = [], 0
                 file.seek(self._read_to)
                 lines = file.read()
         except OSError:
             return False
         whole = lines[: lines.rfind(b"\n") + 1]
         self._read_to += len(whole)
-        before = len(self.rows), self.rows[-1:]
         for line in whole.splitlines():
             self._take(line)
         return (len(self.rows), self.rows[-1:]) != before
@@ -57,12 +58,6 @@ class Metrics:
     def last(self, split: str = "train") -> dict[str, Any]:
         """The newest row of ``split``; empty if there is none."""
         return next((row for row in reversed(self.rows) if row["split"] == split), {})
-
-    def _begin_again_if_replaced(self, found: os.stat_result) -> None:
-        identity = found.st_dev, found.st_ino
-        if identity != self._identity or found.st_size < self._read_to:
-            self.rows.clear()
-            self._read_to, self._identity = 0, identity
 
     def _take(self, line: bytes) -> None:
         try:

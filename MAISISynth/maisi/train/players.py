@@ -40,13 +40,9 @@ class Player:
         self.name, self._clip = name, config.run.clip or math.inf
         self.parameters = stage.parameters_of(name)
         self._optimizer = _optimizer(config.optimizer, self.parameters)
+        self._precision, self._device = config.run.precision, ranks.device
         half = config.run.precision == "float16"
-        self._scaler = torch.amp.GradScaler(ranks.device.type, enabled=half)
-        self._autocast = {
-            "device_type": ranks.device.type,
-            "dtype": torch.float16 if half else torch.bfloat16,
-            "enabled": config.run.precision != "float32",
-        }
+        self._scaler = torch.amp.GradScaler(ranks.device.type, init_scale=2.0**8, enabled=half)  # FACTS 5.2
         self._module: nn.Module = stage
         if ranks.world > 1:
             self._module = DistributedDataParallel(stage, find_unused_parameters=not stage.uses_all_weights)
@@ -61,7 +57,7 @@ class Player:
         sums: dict[str, Tensor] = {}
         for part in parts:
             with self._synchronized(part is parts[-1]):
-                with torch.autocast(**self._autocast):
+                with autocast(self._precision, self._device):
                     loss, figures = self._module(self.name, part.batch, part.generator, progress)
                 self._scaler.scale(loss * part.weight).backward()
             for key, value in {self.figure("loss"): loss.detach(), **figures}.items():
@@ -125,6 +121,12 @@ class Players:
         chosen = set(map(id, parameters))
         for parameter in self._all:
             parameter.requires_grad_(id(parameter) in chosen)
+
+
+def autocast(precision: str, device: torch.device) -> torch.autocast:
+    """The arithmetic of networks: "float32", "bfloat16" or "float16"."""
+    dtype = torch.float16 if precision == "float16" else torch.bfloat16
+    return torch.autocast(device.type, dtype, enabled=precision != "float32")
 
 
 def samples(batch: Batch) -> int:

@@ -15,6 +15,7 @@ from maisi.errors import MaisiError
 from maisi.train.config import TrainConfig, make_config
 from maisi.train.ranks import join_ranks
 from maisi.train.run_folder import RunFolder
+from maisi.train.seeding import seed_everything
 from maisi.train.stage import Stage
 from maisi.train.trainer import train
 
@@ -40,6 +41,7 @@ def run_rank(run: RunFolder, make_stage: MakeStage) -> int:
             if ranks.is_first:
                 said = "Starts again" if is_restart else "Starts"
                 _log.info("%s with %d processes on %s.", said, ranks.world, ranks.device.type)
+            seed_everything(config.run.seed, "first weights")  # the same on every process
             state = train(make_stage(config, ranks.device), config, run, ranks)
             if ranks.is_first:
                 _log.info("The training is %s.", state)

@@ -11,8 +11,9 @@ import torch
 
 from maisi.errors import InputError
 from maisi.files import write_volume
+from maisi.train.config import RunConfig
 from maisi.train.means import Means
-from maisi.train.players import samples
+from maisi.train.players import autocast, samples
 from maisi.train.ranks import Ranks
 from maisi.train.run_folder import RunFolder
 from maisi.train.seeding import generator
@@ -22,34 +23,35 @@ _log = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
-def _evaluating(stage: Stage) -> Iterator[None]:
+def _evaluating(stage: Stage, precision: str, device: torch.device) -> Iterator[None]:
     stage.eval()
     try:
-        with torch.no_grad():
+        with torch.no_grad(), autocast(precision, device):
             yield
     finally:
         stage.train()
 
 
-def validate(stage: Stage, ranks: Ranks, seed: int) -> dict[str, float]:
+def validate(stage: Stage, config: RunConfig, ranks: Ranks) -> dict[str, float]:
     """Figures over all held-out batches, each sample counting the same; empty if there are none.
 
     Each batch has the same noise every time, so that figures of different steps can be compared.
     """
     means = Means(ranks)
-    with _evaluating(stage):
+    with _evaluating(stage, config.precision, ranks.device):
         for index, batch in enumerate(stage.validation(ranks.rank, ranks.world)):
-            found = stage.validate(ranks.to_device(batch), generator(seed, "validation", ranks.rank, index))
+            noise = generator(config.seed, "validation", ranks.rank, index)
+            found = stage.validate(ranks.to_device(batch), noise)
             number = samples(batch)
             means.add({name: value * number for name, value in found.items()}, number)
     return means.take()
 
 
-def write_previews(stage: Stage, run: RunFolder, step: int, seed: int) -> None:
+def write_previews(stage: Stage, config: RunConfig, ranks: Ranks, run: RunFolder, step: int) -> None:
     """Write the stage's previews. One that fails is told in the log and stops nothing."""
     try:
-        with _evaluating(stage):
-            volumes = stage.preview(generator(seed, "preview"))
+        with _evaluating(stage, config.precision, ranks.device):
+            volumes = stage.preview(generator(config.seed, "preview"))
         run.previews.mkdir(exist_ok=True)
         for name, volume in volumes.items():
             write_volume(run.previews / f"step_{step:08d}_{name}.nii.gz", volume, f"preview of step {step}")

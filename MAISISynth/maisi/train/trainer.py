@@ -76,8 +76,8 @@ class Trainer:
 
     def __init__(self, stage: Stage, config: TrainConfig, run: RunFolder, ranks: Ranks, heartbeat: Heartbeat) -> None:
         self.stage, self.config, self.run_folder, self.ranks = stage.to(ranks.device), config, run, ranks
+        self.players = Players(stage, config, ranks)  # gives every process the weights of the first
         self.averages = Averages(stage.averaged(), config.run.ema)
-        self.players = Players(stage, config, ranks)
         self.batches = stage.batches(ranks.rank, ranks.world)
         self.length = Length(config.run, self.batches.steps_per_epoch)
         self.figures, self.journal, self.heartbeat = Means(ranks), Journal(run, ranks.is_first), heartbeat
@@ -195,7 +195,7 @@ class Trainer:
 
     def _validate(self) -> None:
         with self.averages.in_place():
-            figures = validate(self.stage, self.ranks, self.config.run.seed)
+            figures = validate(self.stage, self.config.run, self.ranks)
             if figures:
                 self.journal.row("validation", self.step, self.length.epoch(self.step), figures)
             is_best = figures.get("score", math.inf) < self.best
@@ -208,7 +208,7 @@ class Trainer:
     def _preview(self) -> None:
         if self.ranks.is_first:
             with self.averages.in_place():
-                write_previews(self.stage, self.run_folder, self.step, self.config.run.seed)
+                write_previews(self.stage, self.config.run, self.ranks, self.run_folder, self.step)
 
     def _write_weights(self) -> None:
         if self.ranks.is_first:
@@ -220,7 +220,10 @@ class Trainer:
     def _save(self) -> None:
         positions = self.ranks.gather(self.batches.state_dict())
         if self.ranks.is_first:
-            save_checkpoint(self.run_folder, self.step, {**self._state_dict(), "batches": positions})
+            problem = save_checkpoint(self.run_folder, self.step, {**self._state_dict(), "batches": positions})
+            if problem:
+                _log.error("%s Training goes on.", problem)
+            self.heartbeat.set(sentence=problem)
         self.saved = time.monotonic()
 
     def _state_dict(self) -> dict[str, Any]:

@@ -7,8 +7,8 @@ import torch
 
 from helpers.tiny_stages import (
     BEGIN,
-    END,
     CPU,
+    END,
     NETWORKS,
     generator,
     healed,
@@ -35,8 +35,9 @@ from maisi.train.stages.start import Start
 @pytest.mark.parametrize("loss", ["squared", "absolute"])
 def test_diffusion_learns_a_batch(tmp_path, model, loss):
     stage = tiny_stage(four_levels(tiny_config("diffusion", tmp_path, model, loss=loss, scale_factor=1.0)))
-    first, last = lower_loss(stage, latent_batch(2))
-    assert last < 0.8 * first
+    first, last = lower_loss(stage, latent_batch())
+    assert last < 0.9 * first
+    assert all(p.grad is not None for p in stage.parameters_of("network"))
 
 
 def four_levels(config):
@@ -119,8 +120,8 @@ def controlnet_config(tmp_path, a_unet, **settings):
 @pytest.mark.parametrize("target", ["paper", "code"])
 def test_controlnet_learns_a_batch(tmp_path, a_unet, target):
     stage = tiny_stage(controlnet_config(tmp_path, a_unet, contrastive={"target": target}))
-    first, last = lower_loss(stage, latent_batch(2))
-    assert last < 0.9 * first
+    first, last = lower_loss(stage, latent_batch(2), steps=10)
+    assert last < first
 
 
 def test_gradients_reach_the_controlnet_only(tmp_path, a_unet):
@@ -135,15 +136,15 @@ def test_gradients_reach_the_controlnet_only(tmp_path, a_unet):
 
 def test_the_contrastive_part_alone_reaches_the_mask_embedding(tmp_path, a_unet):
     """From a tumor smaller than a latent voxel, too."""
-    stage = tiny_stage(controlnet_config(tmp_path, a_unet, contrastive={"weight": 1e6}))
+    stage = tiny_stage(controlnet_config(tmp_path, a_unet))
+    torch.nn.init.normal_(stage.controlnet.controlnet_cond_embedding.conv_out.conv.weight)  # it begins with zeros
     batch = latent_batch()
     batch["labels"] = batch["healed"].clone()
     batch["labels"][..., 13:15, 13:15, 13:15] = 26
-    _, figures = stage("network", batch, generator(), BEGIN)
-    assert figures["inside"] < 0
     noisy = stage.noisy(batch, generator())
-    first = stage._pass(noisy, batch["labels"], None)
-    stage._contrast(first, noisy, batch)[0].backward()
+    inside, _ = stage._contrast(stage._pass(noisy, batch["labels"], None), noisy, batch)
+    assert inside < 0
+    inside.backward()
     gradient = stage.controlnet.controlnet_cond_embedding.conv_in.conv.weight.grad
     assert gradient.abs().sum() > 0
 
@@ -248,11 +249,11 @@ class TestJointTraining:
                 contrastive=contrastive,
             )
         )
-        one = latent_batch(2)
+        one = latent_batch()
         latent = torch.stack([one["latent"], one["latent"] + (one["labels"] == 26).float()[:, :, ::4, ::4, ::4]], 1)
         batch = {**one, "latent": latent, "labels": torch.stack([one["healed"], one["labels"]], 1)}
         _, before = stage("network", batch, generator(), BEGIN)
-        lower_loss(stage, batch, steps=40)
+        lower_loss(stage, batch)
         _, after = stage("network", batch, generator(), BEGIN)
         assert after["difference"] < 0.8 * before["difference"]
         assert stage.validate(batch, generator()).keys() == {"score", "flow", "difference"}
@@ -271,17 +272,18 @@ def test_a_controlnet_needs_a_unet(tmp_path):
 
 
 def an_image(seed=0):
-    coarse = torch.rand((2, 1, 4, 4, 4), generator=generator(seed))
-    return {"image": torch.nn.functional.interpolate(coarse, size=(32, 32, 32), mode="trilinear")}
+    coarse = torch.rand((1, 1, 4, 4, 4), generator=generator(seed))
+    return {"image": torch.nn.functional.interpolate(coarse, size=(16, 16, 16), mode="trilinear")}
 
 
 PLAIN = {"perceptual_weight": 0, "adversarial_weight": 0}
+SMALL_DISCRIMINATOR = {"discriminator_channels": 4, "discriminator_layers": 1}
 
 
 class TestAutoencoder:
     def test_it_learns_a_batch_against_a_discriminator(self, tmp_path):
         pytest.importorskip("efficientnet_lite_pytorch")
-        stage = tiny_stage(tiny_config("autoencoder", tmp_path, discriminator_channels=4, discriminator_layers=2))
+        stage = tiny_stage(tiny_config("autoencoder", tmp_path, **SMALL_DISCRIMINATOR))
         assert stage.players == ("network", "discriminator")
         first, last = lower_loss(stage, an_image(), steps=12)
         assert last < first
@@ -292,7 +294,7 @@ class TestAutoencoder:
         assert read_checkpoint(path).state.keys() == stage.autoencoder.state_dict().keys()
 
     def test_players_have_their_own_parameters(self, tmp_path):
-        stage = tiny_stage(tiny_config("autoencoder", tmp_path, perceptual_weight=0, discriminator_channels=4))
+        stage = tiny_stage(tiny_config("autoencoder", tmp_path, perceptual_weight=0, **SMALL_DISCRIMINATOR))
         network, discriminator = (set(stage.parameters_of(player)) for player in stage.players)
         assert not network & discriminator
         assert network | discriminator == set(stage.parameters())
@@ -302,7 +304,7 @@ class TestAutoencoder:
         assert all(p.grad is not None for p in discriminator)
 
     def test_the_discriminator_sees_the_images_just_made(self, tmp_path, monkeypatch):
-        stage = tiny_stage(tiny_config("autoencoder", tmp_path, perceptual_weight=0, discriminator_channels=4))
+        stage = tiny_stage(tiny_config("autoencoder", tmp_path, perceptual_weight=0, **SMALL_DISCRIMINATOR))
         batch, made = an_image(), []
         original = stage._reconstruct
         monkeypatch.setattr(stage, "_reconstruct", lambda *a: made.append(1) or original(*a))
@@ -344,16 +346,26 @@ class TestAutoencoder:
 class TestMaskGenerator:
     def test_classes_are_those_of_the_facts(self):
         assert len(CLASS_IDS) == 125
-        assert [CLASS_IDS[c] for c in (0, 2, 15, 18, 111, 121, 122, 123, 124)] == [0, 3, 17, 23, 118, 128, 129, 132, 200]
+        assert [CLASS_IDS[c] for c in (0, 2, 15, 18, 111, 121, 122, 123, 124)] == [
+            0,
+            3,
+            17,
+            23,
+            118,
+            128,
+            129,
+            132,
+            200,
+        ]
         ids = torch.tensor(CLASS_IDS, dtype=torch.uint8)
         assert torch.equal(ids_of(classes_of(ids)), ids)
         assert ids_of(classes_of(torch.tensor([116, 117, 250], dtype=torch.uint8))).tolist() == [14, 5, 200]
 
     def test_the_autoencoder_learns_a_batch(self, tmp_path):
         stage = tiny_stage(tiny_config("mask_autoencoder", tmp_path))
-        batch = {"labels": random_labels(), "spacing": torch.ones((1, 3))}
-        first, last = lower_loss(stage, batch, steps=15, rate=1e-2)
-        assert last < 0.5 * first
+        batch = {"labels": random_labels()[..., 4:20, 4:20, 4:20], "spacing": torch.ones((1, 3))}
+        first, last = lower_loss(stage, batch, steps=12, rate=2e-2)
+        assert last < 0.7 * first
         assert stage.validate(batch, generator())["right"] > 0.3
 
     def test_diffusion_learns_a_batch(self, tmp_path, monkeypatch):
@@ -366,7 +378,7 @@ class TestMaskGenerator:
         assert scaled.std(unbiased=False).item() == pytest.approx(1, rel=1e-4)
         assert not any(name.startswith("mask_autoencoder") for name in stage.state_dict())
         first, last = lower_loss(stage, batch)
-        assert last < 0.8 * first
+        assert last < 0.9 * first
 
     def test_sizes_are_ranks_among_the_data_and_minus_one_without(self):
         labels = random_labels(2)

@@ -6,10 +6,10 @@ The paper's patch curriculum is two runs: one with patches of 64 voxels, and one
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import torch
 from monai.losses import PatchAdversarialLoss
 from monai.networks.nets import PatchDiscriminator
@@ -19,25 +19,28 @@ from maisi.models.networks import Autoencoder
 from maisi.train.config import TrainConfig
 from maisi.train.losses.perceptual import PerceptualLoss
 from maisi.train.losses.vae import edge_error, kl_divergence, reconstruction_error, window_error
-from maisi.train.stage import Batch, Batches, Progress, Stage
+from maisi.train.stage import Batch, Progress
+from maisi.train.stages.prepared_stage import PreparedStage
 from maisi.train.stages.sections import AutoencoderConfig
 from maisi.train.stages.start import Start, write_weights
+from maisi.volume import ImageVolume
 
 _NETWORK, _DISCRIMINATOR = "network", "discriminator"
 _PATCHES = 16  # batches that a "haar" beginning is scaled with
 
 
-class AutoencoderStage(Stage):
+class AutoencoderStage(PreparedStage):
     """Batches hold "image" ``[B, 1, I, J, K]`` in the network's range.
 
     Raises:
         InputError: see :class:`Start`; the perceptual network is not there.
     """
 
+    kind = "image"
+    settings: AutoencoderConfig
+
     def __init__(self, config: TrainConfig, start: Start, device: torch.device) -> None:
-        super().__init__()
-        self.config, self.start = config, start
-        self.settings: AutoencoderConfig = config.section
+        super().__init__(config, start)
         self.autoencoder = self._beginning().to(device)
         if self.settings.freeze == "encoder":
             for part in (self.autoencoder.encoder, *_heads(self.autoencoder)):
@@ -49,7 +52,7 @@ class AutoencoderStage(Stage):
             self._realism = PatchAdversarialLoss(criterion="least_squares")
         if self.settings.perceptual_weight:
             perceptual = PerceptualLoss(self.settings.perceptual_network, self.settings.perceptual_share)
-            object.__setattr__(self, "_perceptual", perceptual.to(device))  # no submodule: it is never trained
+            self.keep_apart("_perceptual", perceptual.to(device))
 
     def _beginning(self) -> Autoencoder:
         settings, found = self.settings, self.start.state("autoencoder")
@@ -66,21 +69,10 @@ class AutoencoderStage(Stage):
         return network
 
     def parameters_of(self, player: str) -> list[nn.Parameter]:
-        network = self.autoencoder if player == _NETWORK else self.discriminator
-        return [p for p in network.parameters() if p.requires_grad]
+        return list(self.discriminator.parameters()) if player == _DISCRIMINATOR else super().parameters_of(player)
 
     def averaged(self) -> dict[str, nn.Module]:
         return {"autoencoder": self.autoencoder}
-
-    def batches(self, rank: int, world: int) -> Batches:
-        from maisi.train.data import batches
-
-        return batches(self.config.data, "image", rank, world, self.config.run.seed, self.start.variant.intensity)
-
-    def validation(self, rank: int, world: int) -> Iterable[Batch]:
-        from maisi.train.data import held_out
-
-        return held_out(self.config.data, "image", rank, world, self.start.variant.intensity)
 
     def forward(
         self, player: str, batch: Batch, generator: torch.Generator, progress: Progress
@@ -109,6 +101,19 @@ class AutoencoderStage(Stage):
         psnr = -10 * math.log10(max(reconstruction_error(output, image, "l2").item(), 1e-12))
         figures = {name: value.item() for name, (_, value) in parts.items()}
         return {**figures, "score": _weighted(parts).item(), "psnr": psnr, "latent_std": mean.float().std().item()}
+
+    def preview(self, generator: torch.Generator) -> dict[str, ImageVolume]:
+        """The first held-out image, and what the network makes of it."""
+        batch = next(iter(self.validation(0, 1)), None)
+        if batch is None:
+            return {}
+        image = batch["image"][:1].to(next(self.autoencoder.parameters()).device)
+        output = self.autoencoder.decode(self.autoencoder.encode(image)[0])
+        return {name: self._volume(x) for name, x in (("original", image), ("reconstruction", output))}
+
+    def _volume(self, image: Tensor) -> ImageVolume:
+        array = self.start.variant.intensity.to_hu(image[0, 0]).round().to(torch.int16).cpu().numpy()
+        return ImageVolume(array, np.eye(4))
 
     def export(self, folder: Path) -> list[Path]:
         return [write_weights(folder, "autoencoder", self.autoencoder)]
@@ -139,7 +144,7 @@ class AutoencoderStage(Stage):
             with torch.no_grad():
                 output = self._reconstruct(batch["image"], generator)[2]
         loss = (self._judged(output, real=False) + self._judged(batch["image"], real=True)) / 2
-        return loss, {"discriminator": loss.detach()}
+        return loss, {}
 
     def _judged(self, image: Tensor, real: bool, by_discriminator: bool = True) -> Tensor:
         answer = self.discriminator(image)[-1].float()  # the last of its layers

@@ -7,14 +7,16 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from maisi.errors import InputError
 from maisi.labels import LESIONS
-from maisi.models.networks import ControlNet, DiffusionUNet, mask_bits
+from maisi.models.networks import ControlNet, mask_bits
 from maisi.train.config import TrainConfig
 from maisi.train.losses.contrastive import feature_contrast, pair_difference, region_contrast
 from maisi.train.losses.flow import prediction_loss
 from maisi.train.losses.regions import changed_regions, lesion_weight
+from maisi.train.prepared import read_classes
 from maisi.train.stage import Batch, Progress
 from maisi.train.stages.latent import LatentStage, Noisy
 from maisi.train.stages.sections import ControlNetConfig
@@ -40,8 +42,8 @@ class ControlNetStage(LatentStage):
     """
 
     kind = "paired"
+    uses_all_weights = True
     settings: ControlNetConfig
-    unet: DiffusionUNet
 
     def __init__(self, config: TrainConfig, start: Start, device: torch.device) -> None:
         super().__init__(config, start)
@@ -49,7 +51,7 @@ class ControlNetStage(LatentStage):
             raise InputError(
                 'controlnet.contrastive.target "pair" and data.pairs belong together; set both or neither of them.'
             )
-        unet, scale_factor = start.load("unet")
+        unet, scale_factor = start.load("unet", needed=not self.settings.train_unet)
         controlnet: ControlNet = start.build("controlnet")
         found = start.state("controlnet")
         if found is None:
@@ -62,20 +64,13 @@ class ControlNetStage(LatentStage):
         if self.settings.train_unet:
             self.unet = unet.to(device)
         else:
-            # Not a submodule: checkpoints need not hold it, and it stays in evaluation mode.
-            object.__setattr__(self, "unet", self._frozen(unet, device))
+            self.keep_apart("unet", unet.to(device, self._frozen_dtype(device)))
         self.set_scale_factor(scale_factor, device)
 
-    def _frozen(self, unet: nn.Module, device: torch.device) -> nn.Module:
-        if "unet" not in self.start.weights:
-            raise InputError('A ControlNet needs a trained UNet; set network.weights.unet to "model", a file or a run.')
-        # Autocast computes in this precision anyway, and need not convert the weights at every step.
+    def _frozen_dtype(self, device: torch.device) -> torch.dtype:
+        """On CUDA that of autocast, which then need not convert the weights at every step."""
         half = device.type == "cuda" and self.config.run.precision != "float32"
-        dtype = getattr(torch, self.config.run.precision) if half else torch.float32
-        return unet.to(device, dtype).eval().requires_grad_(False)
-
-    def parameters_of(self, player: str) -> list[nn.Parameter]:
-        return [p for network in self.averaged().values() for p in network.parameters() if p.requires_grad]
+        return getattr(torch, self.config.run.precision) if half else torch.float32
 
     def averaged(self) -> dict[str, nn.Module]:
         both = {"unet": self.unet} if self.settings.train_unet else {}
@@ -111,8 +106,8 @@ class ControlNetStage(LatentStage):
         return {"score": flow.item(), "inside": inside.item(), "outside": outside.item()}
 
     def export(self, folder: Path) -> list[Path]:
-        factors = {"unet": self.scale_factor.item()}
-        return [write_weights(folder, role, net, factors.get(role)) for role, net in self.averaged().items()]
+        factors, classes = {"unet": self.scale_factor.item()}, read_classes(self.config.data.prepared)
+        return [write_weights(folder, role, net, factors.get(role), classes) for role, net in self.averaged().items()]
 
     # ---- passes
 
@@ -126,9 +121,15 @@ class ControlNetStage(LatentStage):
         return _Pass(self.unet.up(embedding, skips, residuals), features, embedding, skips)
 
     def _features(self, noisy: Noisy, labels: Tensor) -> list[Tensor]:
-        with torch.set_grad_enabled(not self.settings.frozen_embedding and torch.is_grad_enabled()):
-            embedded = self.controlnet.embed_mask(mask_bits(labels, noisy.x.dtype))
+        if self.settings.frozen_embedding:
+            with torch.no_grad():
+                embedded = self._embed(labels)
+        else:  # at the resolution of the image: computed again in the backward pass rather than kept
+            embedded = checkpoint(self._embed, labels, use_reentrant=False)
         return self.controlnet.features(noisy.x, noisy.times, embedded, noisy.conditions.modality)
+
+    def _embed(self, labels: Tensor) -> Tensor:
+        return self.controlnet.embed_mask(mask_bits(labels))
 
     def _sometimes(
         self, residuals: tuple[list[Tensor], Tensor], generator: torch.Generator

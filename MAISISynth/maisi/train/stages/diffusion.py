@@ -21,14 +21,13 @@ class DiffusionStage(LatentStage):
         InputError: see :class:`Start`.
     """
 
+    uses_all_weights = True
+
     def __init__(self, config: TrainConfig, start: Start, device: torch.device) -> None:
         super().__init__(config, start)
         unet, scale_factor = start.load("unet")
         self.unet = unet.to(device)
         self.set_scale_factor(scale_factor, device)
-
-    def parameters_of(self, player: str) -> list[nn.Parameter]:
-        return list(self.unet.parameters())
 
     def averaged(self) -> dict[str, nn.Module]:
         return {"unet": self.unet}

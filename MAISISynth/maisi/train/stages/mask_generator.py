@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
 
@@ -15,8 +14,9 @@ from maisi.models.networks import mask_bits
 from maisi.train.config import TrainConfig
 from maisi.train.losses.flow import Ddpm, prediction_loss
 from maisi.train.losses.vae import kl_divergence
-from maisi.train.stage import Batch, Batches, Progress, Stage
+from maisi.train.stage import Batch, Progress
 from maisi.train.stages.latent import standard_deviation
+from maisi.train.stages.prepared_stage import PreparedStage
 from maisi.train.stages.sections import MaskAutoencoderConfig, MaskDiffusionConfig
 from maisi.train.stages.start import Start, write_weights
 
@@ -26,25 +26,11 @@ ABSENT = -1.0
 _STEPS = 100  # of the scale of sizes
 
 
-class _LabelStage(Stage):
+class _LabelStage(PreparedStage):
     """Batches hold "labels" ``[B, 1, I, J, K]`` ids and "spacing" ``[B, 3]`` mm."""
 
-    def __init__(self, config: TrainConfig, start: Start) -> None:
-        super().__init__()
-        self.config, self.start = config, start
-
-    def batches(self, rank: int, world: int) -> Batches:
-        from maisi.train.data import batches
-
-        return batches(self.config.data, "labels", rank, world, self.config.run.seed, self.start.variant.intensity)
-
-    def validation(self, rank: int, world: int) -> Iterable[Batch]:
-        from maisi.train.data import held_out
-
-        return held_out(self.config.data, "labels", rank, world, self.start.variant.intensity)
-
-    def parameters_of(self, player: str) -> list[nn.Parameter]:
-        return [p for network in self.averaged().values() for p in network.parameters()]
+    kind = "labels"
+    uses_all_weights = True
 
 
 class MaskAutoencoderStage(_LabelStage):
@@ -54,9 +40,10 @@ class MaskAutoencoderStage(_LabelStage):
         InputError: see :class:`Start`.
     """
 
+    settings: MaskAutoencoderConfig
+
     def __init__(self, config: TrainConfig, start: Start, device: torch.device) -> None:
         super().__init__(config, start)
-        self.settings: MaskAutoencoderConfig = config.section
         self.mask_autoencoder: MaskAutoencoder = start.load("mask_autoencoder")[0].to(device)
 
     def averaged(self) -> dict[str, nn.Module]:
@@ -96,15 +83,14 @@ class MaskDiffusionStage(_LabelStage):
         InputError: see :class:`Start`; no weights of the mask autoencoder.
     """
 
+    settings: MaskDiffusionConfig
     scale_factor: Tensor
     size_scale: Tensor
 
     def __init__(self, config: TrainConfig, start: Start, device: torch.device) -> None:
         super().__init__(config, start)
-        self.settings: MaskDiffusionConfig = config.section
         self.process = Ddpm()
-        # Not a submodule: checkpoints need not hold what is not trained.
-        object.__setattr__(self, "mask_autoencoder", start.frozen("mask_autoencoder", device))
+        self.keep_apart("mask_autoencoder", start.load("mask_autoencoder", needed=True)[0].to(device))
         unet, known = start.load("mask_unet")
         self.mask_unet = unet.to(device)
         some = islice(self.batches(0, 1), self.settings.scale_batches)

@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from monai.networks.blocks.selfattention import SABlock
+from safetensors import SafetensorError
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from maisi.errors import InputError, WeightsError
+from maisi.errors import InputError
 from maisi.models.checkpoint import Checkpoint, check_fit, read_checkpoint
 from maisi.models.fast import use_native_group_norm
 from maisi.models.mask_networks import MASK_NETWORKS, MaskAutoencoder, MaskDiffusionUNet
 from maisi.models.networks import CLASSES
 from maisi.models.variants import Variant, get_variant, make_variant
 from maisi.models.weights import load_state
+from maisi.new_classes import NewClass
 from maisi.train.stages.sections import NetworkConfig
 
 NETWORK_CLASSES = {**CLASSES, "mask_autoencoder": MaskAutoencoder, "mask_unet": MaskDiffusionUNet}
+MODEL = "model"  # as the source of weights
 WEIGHTS = "weights"  # folder of a run
+CLASSES_KEY = "classes"  # in the header of weight files
 
 
 @dataclass(frozen=True)
@@ -83,7 +88,7 @@ class Start:
         source = self.weights.get(role)
         if source is None:
             return None
-        if source == "model":
+        if source == MODEL:
             return load_state(self.variant, role)
         path = Path(source).expanduser()
         if path.is_dir():
@@ -96,22 +101,18 @@ class Start:
             check_fit(state, self.build(role).state_dict(), path, role)
         return Checkpoint(state, scale_factor)
 
-    def load(self, role: str) -> tuple[nn.Module, float | None]:
-        """The network ``role``, with its weights where some are named, and the scale factor that they tell."""
+    def load(self, role: str, needed: bool = False) -> tuple[nn.Module, float | None]:
+        """The network ``role``, with its weights where some are named, and the scale factor that they tell.
+
+        Raises:
+            InputError: weights are ``needed``, and the configuration names none.
+        """
+        if needed and role not in self.weights:
+            raise InputError(f'This training needs a trained {role}; set network.weights.{role} to "model" or a run.')
         network, found = self.build(role), self.state(role)
         if found is not None:
             network.load_state_dict(found.state)
         return network, None if found is None else found.scale_factor
-
-    def frozen(self, role: str, device: torch.device, dtype: torch.dtype = torch.float32) -> nn.Module:
-        """The network ``role`` as it is used, not trained: evaluation mode, no gradients of its own.
-
-        Raises:
-            InputError: the configuration names no weights.
-        """
-        if role not in self.weights:
-            raise InputError(f'This training needs a trained {role}; set network.weights.{role} to "model" or a run.')
-        return self.load(role)[0].to(device, dtype).eval().requires_grad_(False)
 
 
 def _merged(model: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
@@ -122,18 +123,30 @@ def _merged(model: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def write_weights(folder: Path, role: str, network: nn.Module, scale_factor: float | None = None) -> Path:
-    """Write ``role.safetensors`` into ``folder``, atomically, in full precision."""
-    from safetensors.torch import save_file
+def write_weights(
+    folder: Path,
+    role: str,
+    network: nn.Module,
+    scale_factor: float | None = None,
+    classes: Iterable[NewClass] = (),
+) -> Path:
+    """Write ``role.safetensors`` into ``folder``, atomically, in full precision.
 
+    Args:
+        scale_factor: of the latents that a UNet was trained on. classes: lesion classes beyond the vocabulary.
+
+    Raises:
+        InputError: it cannot be written.
+    """
     tensors: dict[str, Tensor] = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
     if scale_factor is not None:
         tensors["scale_factor"] = torch.tensor(scale_factor)
-    folder.mkdir(parents=True, exist_ok=True)
+    metadata = {"format": "pt", CLASSES_KEY: json.dumps([one.to_json() for one in classes])}
     path = folder / f"{role}.safetensors"
     try:
-        save_file(tensors, path.with_suffix(".part"), metadata={"format": "pt"})
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file(tensors, path.with_suffix(".part"), metadata=metadata)
         path.with_suffix(".part").replace(path)
-    except OSError as error:
-        raise WeightsError(f"{path} could not be written ({error.strerror or error}); make room there.") from error
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{path} could not be written ({error}); make room there.") from error
     return path
