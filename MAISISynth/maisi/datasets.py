@@ -21,6 +21,8 @@ from maisi.labels import LABELS, find_label
 from maisi.volume import ImageVolume, LabelVolume
 
 _IMAGE_WORDS, _LABEL_WORDS = {"image", "images", "img", "ct"}, {"label", "labels", "seg", "segmentation", "mask"}
+_SIDE_FOLDERS = {"images": "image", "imagesTr": "image", "labels": "label", "labelsTr": "label", "masks": "label"}
+_MASKS = "segmentations"  # TotalSegmentator: a file for each structure
 _ENDINGS = (*NIFTI, *ITK)
 
 
@@ -29,7 +31,8 @@ class Scan:
     """An image and its label map, as files.
 
     Attributes:
-        case: its name in the data set. fold: of a cross-validation. entry: what else a data list says about it.
+        case: its name in the data set. fold: of a cross-validation. entry: what else the data set says about it.
+        label: a file, or a folder with a mask file for each structure.
     """
 
     case: str
@@ -84,21 +87,24 @@ class Dataset:
         return found
 
 
-def read_dataset(path: str | os.PathLike, source: str = "maisi") -> Dataset:
+def read_dataset(path: str | os.PathLike, source: str = "maisi", absent_ok: bool = False) -> Dataset:
     """The scans in ``path``, sorted by name; no volume is opened.
 
     Args:
-        path: an nnU-Net data set (dataset.json, imagesTr, labelsTr; folds of a splits_final.json in it); a data list
-            (.json with "training" and perhaps "validation", paths relative to it); or a folder, in whose sub-folders
-            files of one name but for image, img, ct or label, seg, segmentation, mask belong together.
+        path: an nnU-Net data set (dataset.json, imagesTr, labelsTr; folds of a splits_final.json in it; each channel is
+            a scan with its name as "modality"); a data list (.json with "training" and perhaps "validation", paths
+            relative to it); or a folder, in whose sub-folders files of one name but for image, img, ct or label, seg,
+            segmentation, mask belong together, also from folders side by side called images and labels; a folder called
+            segmentations is the label of the scan beside it.
         source: numbering of label files whose data set does not name its classes.
+        absent_ok: files that a data list names need not exist; whoever reads them will find out.
 
     Raises:
         InputError: there is no such thing, no image in it, or files that it names are missing.
     """
     path = Path(path)
     if path.suffix.lower() == ".json":
-        return _read_list(path, source)
+        return _read_list(path, source, absent_ok)
     if not path.is_dir():
         raise InputError(f"There is no folder {path}.")
     if (path / "dataset.json").is_file() and (path / "imagesTr").is_dir():
@@ -132,18 +138,30 @@ def _find_scans(folder: Path) -> list[Scan]:
     unless another file of the same name says that it is the image."""
     found: dict[tuple[Path, tuple[str, ...]], dict[str, list[Path]]] = defaultdict(lambda: defaultdict(list))
     for path in sorted(folder.rglob("*")):
-        if path.name.lower().endswith(_ENDINGS) and path.is_file():
-            words = re.split(r"[_\-. ]+", _stem(path).lower())
-            role = "label" if _LABEL_WORDS & set(words) else "image" if _IMAGE_WORDS & set(words) else "plain"
-            rest = tuple(w for w in words if w not in _LABEL_WORDS | _IMAGE_WORDS)
-            found[path.parent, rest][role].append(path)
+        if path.name.lower().endswith(_ENDINGS) and path.is_file() and path.parent.name != _MASKS:
+            place, role, rest = _role(path)
+            found[place, rest][role].append(path)
     scans = []
-    for (parent, _), files in found.items():
+    for (place, _), files in found.items():
         images, labels = files["image"] or files["plain"], files["label"]
+        labels = labels or [masks for masks in [place / _MASKS] if masks.is_dir()]
         if images and labels and len(images) + len(labels) > 2:
-            raise InputError(f"{', '.join(p.name for p in images + labels)} in {parent} could all be a pair.")
+            raise InputError(f"{', '.join(p.name for p in images + labels)} in {place} could all be a pair.")
         scans += [Scan(_case(image, folder), image, labels[0] if labels else None) for image in images]
     return sorted(scans, key=lambda scan: scan.image)
+
+
+def _role(path: Path) -> tuple[Path, str, tuple[str, ...]]:
+    """The folder where a file's partner is to be looked for, what it is, and what remains of its name."""
+    words = re.split(r"[_\-. ]+", _stem(path).lower())
+    rest = tuple(w for w in words if w not in _LABEL_WORDS | _IMAGE_WORDS)
+    if path.parent.name in _SIDE_FOLDERS:
+        return path.parent.parent, _SIDE_FOLDERS[path.parent.name], rest
+    return (
+        path.parent,
+        "label" if _LABEL_WORDS & set(words) else "image" if _IMAGE_WORDS & set(words) else "plain",
+        rest,
+    )
 
 
 def _stem(path: Path) -> str:
@@ -161,11 +179,16 @@ def _read_nnunet(folder: Path, source: str) -> Dataset:
     content = _read_json(folder / "dataset.json")
     ending = content.get("file_ending", ".nii.gz")
     fold_of = _nnunet_folds(folder / "splits_final.json")
+    channels = {int(number): name for number, name in (content.get("channel_names") or {"0": ""}).items()}
     scans = []
-    for image in sorted((folder / "imagesTr").glob(f"*_0000{ending}")):
-        case = image.name.removesuffix(f"_0000{ending}")
-        label = folder / "labelsTr" / f"{case}{ending}"
-        scans.append(Scan(case, image, label if label.is_file() else None, fold_of.get(case)))
+    for channel, modality in channels.items():
+        for image in (folder / "imagesTr").glob(f"*_{channel:04d}{ending}"):
+            case = image.name.removesuffix(f"_{channel:04d}{ending}")
+            label = folder / "labelsTr" / f"{case}{ending}"
+            name = case if len(channels) == 1 else f"{case}_{channel:04d}"
+            entry = {"modality": modality} if modality else {}
+            scans.append(Scan(name, image, label if label.is_file() else None, fold_of.get(case), entry))
+    scans.sort(key=lambda scan: scan.case)
     if not scans:
         raise InputError(f"There is no image in {folder / 'imagesTr'}; nnU-Net names them NAME_0000{ending}.")
     return Dataset(folder.resolve().name, tuple(scans), _nnunet_classes(content, folder), source)
@@ -195,10 +218,10 @@ def _nnunet_folds(path: Path) -> dict[str, int]:
 # ---- data lists
 
 
-def _read_list(path: Path, source: str) -> Dataset:
+def _read_list(path: Path, source: str, absent_ok: bool) -> Dataset:
     content = _read_json(path)
     entries = [*content.get("training", []), *content.get("validation", [])]
-    scans = [_listed(entry, path) for entry in entries]
+    scans = [_listed(entry, path, absent_ok) for entry in entries]
     if not scans:
         raise InputError(f'{path} lists nothing under "training" or "validation"; it must be a MONAI data list.')
     if len({scan.case for scan in scans}) < len(scans):  # such as 12/ct.nii.gz and 13/ct.nii.gz
@@ -207,14 +230,14 @@ def _read_list(path: Path, source: str) -> Dataset:
     return Dataset(path.stem, tuple(scans), classes, source)
 
 
-def _listed(entry: Any, path: Path) -> Scan:
+def _listed(entry: Any, path: Path, absent_ok: bool) -> Scan:
     try:
         files = {role: path.parent / _first(entry[role]) for role in ("image", "label") if entry.get(role)}
         image, label, fold = files["image"], files.get("label"), entry.get("fold")
     except (TypeError, KeyError, AttributeError) as error:
         raise InputError(f'{path} has an entry without an "image": {json.dumps(entry)[:80]}.') from error
     for file in filter(None, (image, label)):
-        if not file.is_file():
+        if not (absent_ok or file.is_file()):
             raise InputError(f"{path} names {file}, which does not exist; paths are relative to the list.")
     others = {key: value for key, value in entry.items() if key not in ("image", "label", "fold")}
     case = _stem(image).removesuffix("_0000")

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from helpers.tiny_model import write_tiny_model
+from maisi import labels
 from maisi.volume import LabelVolume
 
 
@@ -11,6 +12,17 @@ from maisi.volume import LabelVolume
 def an_empty_models_folder(tmp_path_factory, monkeypatch):
     """Models of whoever runs the tests play no part in them."""
     monkeypatch.setenv("MAISI_MODELS", str(tmp_path_factory.getbasetemp() / "no models"))
+
+
+@pytest.fixture(autouse=True)
+def what_was_learned_is_forgotten():
+    """Lesion classes that a test adds to the vocabulary are gone after it."""
+    kept = {name: getattr(labels, name).copy() for name in ("LABELS", "LESIONS", "TUMORS", "_MAISI", "_BY_NAME")}
+    yield
+    for name, value in kept.items():
+        now = getattr(labels, name)
+        now.clear()
+        now.extend(value) if isinstance(now, list) else now.update(value)
 
 
 @pytest.fixture(scope="session")

@@ -16,18 +16,6 @@ from maisi.models.variants import read_variant
 from maisi.new_classes import NewClass, parse
 
 
-@pytest.fixture
-def a_vocabulary(monkeypatch):
-    """What is learned is forgotten after the test."""
-    kept = {name: type(value)(value) for name in ("LABELS", "LESIONS", "TUMORS", "_MAISI", "_BY_NAME")
-            for value in [getattr(labels, name)]}  # fmt: skip
-    yield
-    for name, value in kept.items():
-        now = getattr(labels, name)
-        now.clear()
-        (now.extend if isinstance(now, list) else now.update)(value)
-
-
 @pytest.mark.parametrize(
     ("text", "hosts"),
     [
@@ -61,7 +49,7 @@ def test_what_is_no_class_is_told(text, says):
         parse(text)
 
 
-def test_a_learned_class_is_read_found_and_healed(a_vocabulary):
+def test_a_learned_class_is_read_found_and_healed():
     new_classes.learn([NewClass(133, "renal angiomyolipoma", (5, 14))] * 2)
     assert find_label("Renal_Angiomyolipoma") == 133
     assert labels.LESIONS.count(133) == labels.TUMORS.count(133) == 1
@@ -75,7 +63,7 @@ def test_a_learned_class_is_read_found_and_healed(a_vocabulary):
         new_classes.learn([NewClass(133, "hemangioma", (1,))])
 
 
-def test_a_model_card_teaches_its_classes(a_vocabulary, a_models_folder, tmp_path):
+def test_a_model_card_teaches_its_classes(a_models_folder, tmp_path):
     card = json.loads((a_models_folder / "tiny.json").read_text())
     card["classes"] = [{"id": 201, "name": "hemangioma", "hosts": [1]}]
     path = tmp_path / "mine.json"

@@ -17,6 +17,7 @@ from maisi.train.run_folder import RunFolder
 _USAGE = """maisi train CONFIG --run DIR [options]    CONFIG: a file or a preset
        maisi train --run DIR --resume            go on with a training
        maisi train presets                       list the presets
+       maisi train export RUN... --name NAME     make a model of trained networks
        maisi train schema STAGE                  print the JSON schema of a stage's configuration"""
 
 
@@ -31,6 +32,12 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "--set", action="append", default=[], metavar="A.B=VALUE", dest="changes", help="change a key (repeatable)"
     )
     train.add_argument("--resume", action="store_true", help="go on with the training in DIR")
+    train.add_argument("--name", default="", help="of the model (export)")
+    train.add_argument("--title", default="", help="of the model, for people (export)")
+    train.add_argument(
+        "--license", default="", help="of the weights; default: that of the model it began with (export)"
+    )
+    train.add_argument("--replace", action="store_true", help="overwrite your own model of that name (export)")
     train.add_argument("--nproc", type=int, default=1, metavar="N", help="processes a machine, one a GPU (default 1)")
     train.add_argument("--nnodes", type=int, default=1, metavar="N", help="machines (default 1)")
     train.add_argument("--rendezvous", default="", metavar="HOST:PORT", help="where several machines meet")
@@ -47,6 +54,8 @@ def _train(given: argparse.Namespace) -> None:
     words = given.what
     if words == ["presets"]:
         _print_presets()
+    elif words[:1] == ["export"]:
+        _export(given)
     elif words[:1] == ["schema"] and len(words) == 2:
         from maisi.train.config import json_schema
 
@@ -55,6 +64,17 @@ def _train(given: argparse.Namespace) -> None:
         raise InputError("Give a configuration and --run DIR, or --run DIR --resume (see: maisi train --help).")
     else:
         _start(given)
+
+
+def _export(given: argparse.Namespace) -> None:
+    from maisi.train.model_export import export_model
+
+    runs = [Path(word) for word in given.what[1:]]
+    if not runs or not given.name:
+        raise InputError("Give at least one run, and --name NAME for the model (see: maisi train --help).")
+    print(
+        f"The model {given.name} is ready: {export_model(runs, given.name, given.title, given.license, given.replace)}"
+    )
 
 
 def _print_presets() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -44,13 +44,13 @@ class Numbering:
             InputError: values that nobody explains, by name where they have one.
         """
         given = {int(text): id_ for text, id_ in self.mapping.items() if text.isdecimal()}
-        if not names and not given:
-            return map_ids(values, source)
+        if not names:
+            mapped = np.isin(values, list(given))
+            ids = map_ids(np.where(mapped, 0, values), source)
+            ids[mapped] = map_ids(values[mapped], given) if mapped.any() else 0
+            return ids
         known = {value: self.of_name(name, value) for value, name in names.items()}
-        known |= {value: known.get(value, id_) for value, id_ in given.items()}
-        known.setdefault(0, 0)
-        if not names:  # what is not mapped keeps its id
-            known = {id_: id_ for id_, label in LABELS.items() if not label.unused} | known
+        known = {0: 0} | given | known
         present = np.unique(values).tolist()
         unknown = [f"{v} ({names[v]})" if v in names else str(v) for v in present if known.get(v) is None]
         if unknown:
@@ -92,7 +92,9 @@ def read_case_labels(case: Case, image: Volume, numbering: Numbering) -> LabelVo
     if case.label is not None:
         own = _on_grid(_read(case.label, case.names, numbering, numbering.source or "maisi"), image, case.label)
     if case.pseudo is not None:
-        pseudo = _on_grid(_read(case.pseudo, {}, numbering, numbering.pseudo), image, case.pseudo)
+        by_name = {text: id_ for text, id_ in numbering.mapping.items() if not text.isdecimal()}
+        theirs = replace(numbering, mapping=by_name)  # numbers are those of the data set
+        pseudo = _on_grid(_read(case.pseudo, {}, theirs, numbering.pseudo), image, case.pseudo)
     if own is None or pseudo is None:
         return own or pseudo
     inside = np.isin(pseudo.array, INSIDE_ORGANS) & ~np.isin(own.array, LESIONS)

@@ -9,6 +9,7 @@ import math
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import torch
 from monai.losses import PatchAdversarialLoss
 from monai.networks.nets import PatchDiscriminator
@@ -22,6 +23,7 @@ from maisi.train.stage import Batch, Progress
 from maisi.train.stages.prepared_stage import PreparedStage
 from maisi.train.stages.sections import AutoencoderConfig
 from maisi.train.stages.start import Start, write_weights
+from maisi.volume import ImageVolume
 
 _NETWORK, _DISCRIMINATOR = "network", "discriminator"
 _PATCHES = 16  # batches that a "haar" beginning is scaled with
@@ -100,6 +102,19 @@ class AutoencoderStage(PreparedStage):
         figures = {name: value.item() for name, (_, value) in parts.items()}
         return {**figures, "score": _weighted(parts).item(), "psnr": psnr, "latent_std": mean.float().std().item()}
 
+    def preview(self, generator: torch.Generator) -> dict[str, ImageVolume]:
+        """The first held-out image, and what the network makes of it."""
+        batch = next(iter(self.validation(0, 1)), None)
+        if batch is None:
+            return {}
+        image = batch["image"][:1].to(next(self.autoencoder.parameters()).device)
+        output = self.autoencoder.decode(self.autoencoder.encode(image)[0])
+        return {name: self._volume(x) for name, x in (("original", image), ("reconstruction", output))}
+
+    def _volume(self, image: Tensor) -> ImageVolume:
+        array = self.start.variant.intensity.to_hu(image[0, 0]).round().to(torch.int16).cpu().numpy()
+        return ImageVolume(array, np.eye(4))
+
     def export(self, folder: Path) -> list[Path]:
         return [write_weights(folder, "autoencoder", self.autoencoder)]
 
@@ -129,7 +144,7 @@ class AutoencoderStage(PreparedStage):
             with torch.no_grad():
                 output = self._reconstruct(batch["image"], generator)[2]
         loss = (self._judged(output, real=False) + self._judged(batch["image"], real=True)) / 2
-        return loss, {"discriminator": loss.detach()}
+        return loss, {}
 
     def _judged(self, image: Tensor, real: bool, by_discriminator: bool = True) -> Tensor:
         answer = self.discriminator(image)[-1].float()  # the last of its layers

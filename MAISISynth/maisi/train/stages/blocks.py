@@ -10,7 +10,6 @@ from torch.utils.checkpoint import checkpoint
 from maisi.train.stage import Stage
 
 _LISTS = ("blocks", "down_blocks", "up_blocks")
-_SINGLE = ("middle_block", "controlnet_cond_embedding")
 
 
 def recompute_blocks(stage: Stage) -> None:
@@ -26,7 +25,7 @@ def recompute_blocks(stage: Stage) -> None:
 
 
 def blocks_of(network: nn.Module) -> list[nn.Module]:
-    """Levels of the UNets, blocks of the autoencoders, the embedding of a ControlNet."""
+    """Levels of the UNets, blocks of the autoencoders."""
     halves = [getattr(network, name) for name in ("encoder", "decoder") if hasattr(network, name)] or [network]
     rows = [block for half in halves for name in _LISTS for block in getattr(half, name, ())]
-    return rows + [getattr(network, name) for name in _SINGLE if hasattr(network, name)]
+    return [*rows, network.middle_block] if hasattr(network, "middle_block") else rows

@@ -7,14 +7,16 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from maisi.errors import InputError
 from maisi.labels import LESIONS
-from maisi.models.networks import ControlNet, DiffusionUNet, mask_bits
+from maisi.models.networks import ControlNet, mask_bits
 from maisi.train.config import TrainConfig
 from maisi.train.losses.contrastive import feature_contrast, pair_difference, region_contrast
 from maisi.train.losses.flow import prediction_loss
 from maisi.train.losses.regions import changed_regions, lesion_weight
+from maisi.train.prepared import read_classes
 from maisi.train.stage import Batch, Progress
 from maisi.train.stages.latent import LatentStage, Noisy
 from maisi.train.stages.sections import ControlNetConfig
@@ -42,7 +44,6 @@ class ControlNetStage(LatentStage):
     kind = "paired"
     uses_all_weights = True
     settings: ControlNetConfig
-    unet: DiffusionUNet
 
     def __init__(self, config: TrainConfig, start: Start, device: torch.device) -> None:
         super().__init__(config, start)
@@ -105,8 +106,8 @@ class ControlNetStage(LatentStage):
         return {"score": flow.item(), "inside": inside.item(), "outside": outside.item()}
 
     def export(self, folder: Path) -> list[Path]:
-        factors = {"unet": self.scale_factor.item()}
-        return [write_weights(folder, role, net, factors.get(role)) for role, net in self.averaged().items()]
+        factors, classes = {"unet": self.scale_factor.item()}, read_classes(self.config.data.prepared)
+        return [write_weights(folder, role, net, factors.get(role), classes) for role, net in self.averaged().items()]
 
     # ---- passes
 
@@ -120,9 +121,15 @@ class ControlNetStage(LatentStage):
         return _Pass(self.unet.up(embedding, skips, residuals), features, embedding, skips)
 
     def _features(self, noisy: Noisy, labels: Tensor) -> list[Tensor]:
-        with torch.set_grad_enabled(not self.settings.frozen_embedding and torch.is_grad_enabled()):
-            embedded = self.controlnet.embed_mask(mask_bits(labels, noisy.x.dtype))
+        if self.settings.frozen_embedding:
+            with torch.no_grad():
+                embedded = self._embed(labels)
+        else:  # at the resolution of the image: computed again in the backward pass rather than kept
+            embedded = checkpoint(self._embed, labels, use_reentrant=False)
         return self.controlnet.features(noisy.x, noisy.times, embedded, noisy.conditions.modality)
+
+    def _embed(self, labels: Tensor) -> Tensor:
+        return self.controlnet.embed_mask(mask_bits(labels))
 
     def _sometimes(
         self, residuals: tuple[list[Tensor], Tensor], generator: torch.Generator

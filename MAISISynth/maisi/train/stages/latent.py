@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from maisi.models.networks import Conditions
+from maisi.models.networks import Conditions, DiffusionUNet
 from maisi.options import REGIONS
 from maisi.sampling.conditions import SCALE
 from maisi.train.config import TrainConfig
@@ -18,8 +18,10 @@ from maisi.train.losses.flow import NoiseProcess, noise_process
 from maisi.train.prepared import read_settings
 from maisi.train.stage import Batch
 from maisi.train.stages.prepared_stage import PreparedStage
+from maisi.train.stages.preview import sample_image
 from maisi.train.stages.sections import DiffusionConfig
 from maisi.train.stages.start import Start
+from maisi.volume import ImageVolume
 
 CT, MRI = 1, 8  # class labels of FACTS 2.3
 _LAST_CT = 7
@@ -39,6 +41,7 @@ class LatentStage(PreparedStage):
 
     kind = "latent"
     settings: DiffusionConfig
+    unet: DiffusionUNet
     scale_factor: Tensor
 
     def __init__(self, config: TrainConfig, start: Start) -> None:
@@ -58,6 +61,17 @@ class LatentStage(PreparedStage):
             some = islice(self.batches(0, 1), self.settings.scale_batches)
             factor = 1 / standard_deviation(batch["latent"] for batch in some)
         self.register_buffer("scale_factor", torch.tensor(float(factor), device=device))
+
+    def preview(self, generator: torch.Generator) -> dict[str, ImageVolume]:
+        """An image of the first held-out conditions; none where the configuration names no autoencoder."""
+        batch = next(iter(self.validation(0, 1)), None)
+        if batch is None or "autoencoder" not in self.start.weights:
+            return {}
+        device, networks = self.scale_factor.device, {**self.averaged(), "unet": self.unet}
+        autoencoder = self.start.load("autoencoder")[0].to(device).eval()
+        batch = {name: v.to(device) if isinstance(v, Tensor) else v for name, v in batch.items()}
+        parts = self.start, autoencoder, self.unet, networks.get("controlnet"), self.scale_factor.item()
+        return {"sample": sample_image(*parts, batch, seed=int(torch.randint(2**31, (1,), generator=generator)))}
 
     def noisy(self, batch: Batch, generator: torch.Generator, dropout: bool = True) -> Noisy:
         """``batch["latent"]`` ``[B, 4, i, j, k]`` with noise."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,13 @@ from maisi.models.mask_networks import MASK_NETWORKS, MaskAutoencoder, MaskDiffu
 from maisi.models.networks import CLASSES
 from maisi.models.variants import Variant, get_variant, make_variant
 from maisi.models.weights import load_state
+from maisi.new_classes import NewClass
 from maisi.train.stages.sections import NetworkConfig
 
 NETWORK_CLASSES = {**CLASSES, "mask_autoencoder": MaskAutoencoder, "mask_unet": MaskDiffusionUNet}
+MODEL = "model"  # as the source of weights
 WEIGHTS = "weights"  # folder of a run
+CLASSES_KEY = "classes"  # in the header of weight files
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,7 @@ class Start:
         source = self.weights.get(role)
         if source is None:
             return None
-        if source == "model":
+        if source == MODEL:
             return load_state(self.variant, role)
         path = Path(source).expanduser()
         if path.is_dir():
@@ -120,15 +123,29 @@ def _merged(model: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def write_weights(folder: Path, role: str, network: nn.Module, scale_factor: float | None = None) -> Path:
-    """Write ``role.safetensors`` into ``folder``, atomically, in full precision. Raises InputError: it cannot be."""
+def write_weights(
+    folder: Path,
+    role: str,
+    network: nn.Module,
+    scale_factor: float | None = None,
+    classes: Iterable[NewClass] = (),
+) -> Path:
+    """Write ``role.safetensors`` into ``folder``, atomically, in full precision.
+
+    Args:
+        scale_factor: of the latents that a UNet was trained on. classes: lesion classes beyond the vocabulary.
+
+    Raises:
+        InputError: it cannot be written.
+    """
     tensors: dict[str, Tensor] = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
     if scale_factor is not None:
         tensors["scale_factor"] = torch.tensor(scale_factor)
+    metadata = {"format": "pt", CLASSES_KEY: json.dumps([one.to_json() for one in classes])}
     path = folder / f"{role}.safetensors"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, path.with_suffix(".part"), metadata={"format": "pt"})
+        save_file(tensors, path.with_suffix(".part"), metadata=metadata)
         path.with_suffix(".part").replace(path)
     except (OSError, SafetensorError) as error:
         raise InputError(f"{path} could not be written ({error}); make room there.") from error
