@@ -15,7 +15,7 @@ import numpy as np
 from scipy import ndimage
 
 from maisi.files import read_image
-from maisi.train.embedded.cases import CASE_SHAPE, make_labels
+from maisi.train.embedded.cases import make_labels
 from maisi.train.embedded.render import render_pair
 from maisi.train.embedded.tissues import NATIVE, PORTAL_VENOUS
 from maisi.models.networks import COMPRESSION
