@@ -15,10 +15,10 @@ import numpy as np
 from scipy import ndimage
 
 from maisi.files import read_image
+from maisi.models.networks import COMPRESSION
 from maisi.train.embedded.cases import make_labels
 from maisi.train.embedded.render import render_pair
 from maisi.train.embedded.tissues import NATIVE, PORTAL_VENOUS
-from maisi.models.networks import COMPRESSION
 from maisi.train.prepared import PREPARED, Item, Settings, read_items, write_items
 from maisi.volume import LabelVolume
 

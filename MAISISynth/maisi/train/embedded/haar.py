@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from maisi.models.networks import COMPRESSION, LATENT_CHANNELS, Autoencoder
 
 _INSIDE_BLOCKS = (".conv1.", ".conv2.")  # names of the convolutions of residual blocks
+
+
 @torch.no_grad()
 def begin_as_filter_bank(network: Autoencoder, patches: Tensor) -> None:
     """Initialise ``network`` as a linear code of 4x4x4 blocks.
@@ -22,12 +24,12 @@ def begin_as_filter_bank(network: Autoencoder, patches: Tensor) -> None:
     - The last convolution of every residual block starts at zero: the block begins as its skip path.
     - The encoder is a filter bank whose latents are the mean and the three slopes, standardized inside the body.
     - Group norm would make HU depend on how much air surrounds the patient. With ``norm_eps`` well above the variance
-      of the features (about 1) it is nearly a fixed scaling, which the norms' weights undo; in the encoder each signal
-      has a channel with its negative, too, so that the mean is 0.
+      of the features (about 1) it is nearly a fixed scaling, which the norms' weights undo; each signal has a channel
+      with its negative, too, so that the mean is 0.
     - The decoder begins as interpolation of the blocks' means; it has all latents, interpolated, to draw edges with.
 
     Args:
-        network: ``norm_num_groups`` 1, ``norm_eps`` 16, ``num_channels`` growing from level to level, the last at least 8.
+        network: one norm group, ``norm_eps`` 100, ``num_channels`` growing from level to level, the last at least 8.
         patches: ``[N, 1, 4i, 4j, 4k]`` in the network's range, 0 = air.
     """
     for module in network.modules():
@@ -71,17 +73,18 @@ def _make_filter_bank(network: Autoencoder) -> None:
 
 
 def _pass_latents_through(network: Autoencoder) -> None:
-    """The first channels of the decoder hold the latents on every level; the first of them is put out."""
+    """The decoder's first channels hold the latents and their negatives on every level; the first of them is put out."""
     *inner, last = (
         m
         for name, m in network.decoder.named_modules()
         if isinstance(m, nn.Conv3d) and not any(part in name for part in _INSIDE_BLOCKS)
     )
     for conv in inner:
-        conv.weight[:LATENT_CHANNELS] = 0.0
+        conv.weight[: 2 * LATENT_CHANNELS] = 0.0
         middle = conv.kernel_size[0] // 2
         for channel in range(LATENT_CHANNELS):
             conv.weight[channel, channel, middle, middle, middle] = 1.0
+            conv.weight[channel + LATENT_CHANNELS, channel, middle, middle, middle] = -1.0
     last.weight.zero_()
     last.weight[0, 0, 1, 1, 1] = 1.0
     post = network.post_quant_conv.conv
