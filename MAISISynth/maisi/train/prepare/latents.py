@@ -59,7 +59,7 @@ class Encoder:
             InputError, WeightsError: there is none, or it cannot be used.
         """
         start, device = Start.of(network_of(plan)), resolve_device(plan.device)
-        network = start.frozen("autoencoder", device)
+        network = start.load("autoencoder", needed=True)[0].to(device).eval().requires_grad_(False)
         sha256 = _checksum(network)
         accelerate(network, torch.float16 if device.type == "cuda" else torch.float32)
         name = plan.autoencoder.name if plan.autoencoder else plan.model
