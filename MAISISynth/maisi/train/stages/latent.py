@@ -68,7 +68,7 @@ class LatentStage(PreparedStage):
         if batch is None or "autoencoder" not in self.start.weights:
             return {}
         device, networks = self.scale_factor.device, {**self.averaged(), "unet": self.unet}
-        autoencoder = self.start.load("autoencoder")[0].to(device).eval()
+        autoencoder = self.start.frozen("autoencoder", device)
         batch = {name: v.to(device) if isinstance(v, Tensor) else v for name, v in batch.items()}
         parts = self.start, autoencoder, self.unet, networks.get("controlnet"), self.scale_factor.item()
         return {"sample": sample_image(*parts, batch, seed=int(torch.randint(2**31, (1,), generator=generator)))}

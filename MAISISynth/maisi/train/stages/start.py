@@ -114,6 +114,10 @@ class Start:
             network.load_state_dict(found.state)
         return network, None if found is None else found.scale_factor
 
+    def frozen(self, role: str, device: torch.device, dtype: torch.dtype = torch.float32) -> nn.Module:
+        """The trained network ``role``, only to be used. Raises InputError: the configuration names no weights."""
+        return self.load(role, needed=True)[0].to(device, dtype).eval().requires_grad_(False)
+
 
 def _merged(model: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     """``model`` with ``changes``; where both have a section its entries are merged."""
