@@ -9,7 +9,7 @@ import json
 import os
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -135,20 +135,32 @@ def find_pairs(folder: str | os.PathLike) -> list[tuple[Path, Path]]:
 
 def _find_scans(folder: Path) -> list[Scan]:
     """Scans of a folder: by role, then by what remains of the names. Files without a word for their role are images,
-    unless another file of the same name says that it is the image."""
-    found: dict[tuple[Path, tuple[str, ...]], dict[str, list[Path]]] = defaultdict(lambda: defaultdict(list))
+    unless another file of the same name says that it is the image. The only image and the only label of a folder
+    belong together whatever their names."""
+    found: dict[Path, dict[tuple[str, ...], dict[str, list[Path]]]] = defaultdict(lambda: defaultdict(dict))
     for path in sorted(folder.rglob("*")):
         if path.name.lower().endswith(_ENDINGS) and path.is_file() and path.parent.name != _MASKS:
             place, role, rest = _role(path)
-            found[place, rest][role].append(path)
-    scans = []
-    for (place, _), files in found.items():
-        images, labels = files["image"] or files["plain"], files["label"]
+            found[place][rest].setdefault(role, []).append(path)
+    scans = [
+        Scan(_case(image, folder), image, label)
+        for place, groups in found.items()
+        for image, label in _pairs(place, list(groups.values()))
+    ]
+    return sorted(scans, key=lambda scan: scan.image)
+
+
+def _pairs(place: Path, groups: list[dict[str, list[Path]]]) -> Iterator[tuple[Path, Path | None]]:
+    """The images of a folder with their labels, from its files by what remains of their names and by role."""
+    counts = {role: sum(len(files.get(role, [])) for files in groups) for role in ("image", "plain", "label")}
+    if (counts["image"] + counts["plain"], counts["label"]) == (1, 1):
+        groups = [{role: files for group in groups for role, files in group.items()}]
+    for files in groups:
+        images, labels = files.get("image") or files.get("plain", []), files.get("label", [])
         labels = labels or [masks for masks in [place / _MASKS] if masks.is_dir()]
         if images and labels and len(images) + len(labels) > 2:
             raise InputError(f"{', '.join(p.name for p in images + labels)} in {place} could all be a pair.")
-        scans += [Scan(_case(image, folder), image, labels[0] if labels else None) for image in images]
-    return sorted(scans, key=lambda scan: scan.image)
+        yield from ((image, labels[0] if labels else None) for image in images)
 
 
 def _role(path: Path) -> tuple[Path, str, tuple[str, ...]]:

@@ -57,10 +57,10 @@ def run_rank(run: RunFolder, make_stage: MakeStage) -> int:
 
 
 def _start_log(run: RunFolder) -> None:
-    """Everything said goes to the run's log, and to stderr unless that is the same file."""
+    """Everything said goes to the run's log, and to the terminal if there is one."""
     logging.raiseExceptions = False  # a full disk
     handlers: list[logging.Handler] = [logging.FileHandler(run.log)]
-    if not os.path.samestat(os.fstat(sys.stderr.fileno()), run.log.stat()):
+    if sys.stderr.isatty():
         handlers.append(logging.StreamHandler())
     rank = os.environ.get("RANK", "0")
     logging.basicConfig(

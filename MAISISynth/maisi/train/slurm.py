@@ -25,6 +25,7 @@ _SCRIPT = """#!/bin/bash
 #SBATCH --requeue
 {options}
 {exports}
+if [ -n "$SLURM_CPUS_PER_TASK" ]; then export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK; fi
 first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 srun --kill-on-bad-exit=0 {command}
 code=$?
@@ -103,13 +104,13 @@ def cancel(job: int) -> None:
 def live_status(run: RunFolder) -> Status:
     """``run.status()``, and of a job of SLURM what the queue knows better. Asks SLURM: not to be called each second."""
     status, job = run.status(), run.launcher().get("job")
-    if not isinstance(job, int) or status.has_ended:
+    if not isinstance(job, int) or status.state in ("finished", "failed"):
         return status
     state = job_state(job)
-    if state is None or state in ("RUNNING", "COMPLETING"):
-        return status
-    if state in ("PENDING", "CONFIGURING", "REQUEUED", "SUSPENDED"):
+    if state in ("PENDING", "CONFIGURING", "REQUEUED", "SUSPENDED"):  # also when it goes on after a time limit
         return replace(status, state="starting", sentence=f"Job {job} waits in SLURM's queue ({state}).")
+    if status.has_ended or state is None or state in ("RUNNING", "COMPLETING"):
+        return status
     said = run.status()  # it may have ended between the two questions
     told = f"SLURM's job {job} has ended ({state or 'no longer known'}); the log tells more. It can go on."
     return said if said.has_ended else replace(said, state="lost", sentence=told)

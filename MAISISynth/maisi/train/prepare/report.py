@@ -12,6 +12,7 @@ from maisi.train.prepare.cases import Case
 from maisi.train.prepare.check import DROPPED, Checked
 
 _EXAMPLES = 3
+ROWS_SHOWN = 40
 HEADINGS = ("CASE", "SIZE", "SPACING MM", "VALUES", "LABELS", "USED", "FOUND")
 
 
@@ -19,7 +20,7 @@ def to_json(cases: Sequence[Case], checked: Sequence[Checked]) -> dict[str, Any]
     """``{"cases": [...], "summary": {...}}``: each case with its files, what was found, and whether it is used."""
     rows = [{**case.to_json(), **asdict(look), "used": look.usable} for case, look in zip(cases, checked, strict=True)]
     used = [look for look in checked if look.usable]
-    labels = Counter(LABELS[i].name if i in LABELS else str(i) for look in used for i in look.ids)
+    labels = Counter(LABELS[i].name for look in used for i in look.ids)
     return {
         "summary": {
             "cases": len(checked),
@@ -35,8 +36,10 @@ def to_json(cases: Sequence[Case], checked: Sequence[Checked]) -> dict[str, Any]
 
 
 def rows(checked: Sequence[Checked]) -> list[tuple[str, ...]]:
-    """A table of the cases in which something was found."""
-    return [HEADINGS, *(_row(look) for look in checked if look.findings)]
+    """A table of the cases in which something was found, the dropped ones first; the first of many."""
+    found = sorted((look for look in checked if look.findings), key=lambda look: look.usable)
+    more = len(found) - ROWS_SHOWN
+    return [HEADINGS, *map(_row, found[:ROWS_SHOWN]), *([(f"and {more} more",) + ("",) * 6] if more > 0 else [])]
 
 
 def _row(look: Checked) -> tuple[str, ...]:
