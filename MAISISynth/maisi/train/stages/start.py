@@ -89,7 +89,8 @@ class Start:
         if source is None:
             return None
         if source == MODEL:
-            return load_state(self.variant, role)
+            state, told = load_state(self.variant, role)
+            return Checkpoint(state, self.variant.scale_factor if told is None else told)
         path = Path(source).expanduser()
         if path.is_dir():
             path = path / WEIGHTS / f"{role}.safetensors"
