@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from maisi.commands.console import ProgressBar
 from maisi.commands.evaluate_models import add_reconstruction, add_steps
-from maisi.commands.evaluation import DATASET, add_json, add_network, tell
+from maisi.commands.evaluate_study import add_study
+from maisi.commands.evaluation import DATASET, add_json, add_network, tell, three
 from maisi.commands.parsing import add_command, add_labels_from
 from maisi.errors import InputError
 
@@ -25,6 +26,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     _add_fid(subjects)
     add_reconstruction(subjects)
     add_steps(subjects)
+    add_study(subjects)
 
 
 # ---- HU
@@ -96,8 +98,8 @@ def _add_fid(subjects: argparse._SubParsersAction) -> None:
     parser.add_argument("--cache", type=Path, metavar="DIR", help="of computed features (default ~/.maisi/features)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default auto)")
     how = parser.add_argument_group("which slices")
-    how.add_argument("--spacing", type=_three(float), metavar="X,Y,Z", help="resample to this, mm (default: as it is)")
-    how.add_argument("--size", type=_three(int), metavar="X,Y,Z", help="pad with air and crop to this many voxels")
+    how.add_argument("--spacing", type=three(float), metavar="X,Y,Z", help="resample to this, mm (default: as it is)")
+    how.add_argument("--size", type=three(int), metavar="X,Y,Z", help="pad with air and crop to this many voxels")
     how.add_argument("--no-pad", action="store_true", help="with --size: crop only")
     how.add_argument("--no-crop", action="store_true", help="with --size: pad only")
     how.add_argument("--center", type=float, default=0.5, metavar="FRACTION", help="of the slices (default 0.5)")
@@ -130,11 +132,3 @@ def _extractor(given: argparse.Namespace) -> Extractor:
 
     settings = SliceSettings(given.spacing, given.size, not given.no_pad, not given.no_crop, given.center)
     return Extractor(given.network, settings, given.cache or DEFAULT_CACHE, given.device, given.batch)
-
-
-def _three(kind: type):
-    def read(text: str) -> tuple:
-        return tuple(map(kind, text.split(",")))
-
-    read.__name__ = "three numbers"  # argparse says it of what cannot be read
-    return read

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,3 +34,13 @@ def add_network(parser: argparse.ArgumentParser) -> None:
     text = "efficientnet-lite0 (default), or the file of RadImageNet's ResNet50 or of a TorchScript network"
     parser.add_argument("--network", default="efficientnet-lite0", metavar="NAME", help=text)
     parser.add_argument("--batch", type=int, default=32, metavar="N", help="slices at once (default 32)")
+
+
+def three(kind: type) -> Callable[[str], tuple]:
+    """Reads ``"1,2,3"``, for argparse."""
+
+    def read(text: str) -> tuple:
+        return tuple(map(kind, text.split(",")))
+
+    read.__name__ = "three numbers"  # argparse says it of what cannot be read
+    return read
