@@ -73,7 +73,7 @@ def _make_filter_bank(network: Autoencoder) -> None:
 
 
 def _pass_latents_through(network: Autoencoder) -> None:
-    """The decoder's first channels hold the latents and their negatives on every level; the first of them is put out."""
+    """The decoder's first channels hold the latents and their negatives on every level; the first is put out."""
     *inner, last = (
         m
         for name, m in network.decoder.named_modules()
