@@ -33,6 +33,7 @@ NETWORKS = {
 CHANGES = {
     "networks": NETWORKS,
     "schedule": {"steps": 2, "time_scale": "volume", "grid": "clean"},
+    "noise": None,
     "scale_factor": 1.0,
 }
 
