@@ -4,13 +4,16 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from scipy import ndimage
 
 from maisi.editing import edit
 from maisi.labels import BACKGROUND
+from maisi.models.variants import get_variant
 from maisi.runs import RUNS
 from maisi.scanner_noise import ScannerNoise
 from maisi.synthesis import synthesize
+from maisi.train.losses.scanner import as_scanned
 
 
 @pytest.fixture
@@ -58,3 +61,12 @@ def test_an_edit_has_the_noise_of_the_whole(a_noisy_model, a_torso_with_a_liver,
         edited[model] = first.array.astype(float), second.array.astype(float)
     before, after = (edited["noisy"][n] - edited["vivid"][n] for n in (0, 1))
     assert np.abs(before - after).max() <= 2  # rounding
+
+
+def test_judges_of_realism_see_noise_of_that_strength():
+    scale = get_variant("embedded").intensity
+    smooth = scale.to_unit(torch.full((8, 1, 24, 24, 24), 60.0))
+    seen = scale.to_hu(as_scanned(smooth, ScannerNoise(12.0), scale, torch.Generator().manual_seed(0)))
+    deviations = (seen - 60).std((1, 2, 3, 4))
+    assert abs(float(seen.mean()) - 60) < 0.5
+    assert 0.6 * 12 < float(deviations.min()) < float(deviations.max()) < 1.4 * 12

@@ -161,6 +161,6 @@ def test_latents_of_the_cases_come_in_pairs(a_folder_of_cases, tmp_path):
     assert batch["labels"].shape == (2, 2, 1, 24, 24, 24)
 
 
-@pytest.mark.parametrize("name", ["embedded-decoder", "embedded-controlnet"])
+@pytest.mark.parametrize("name", ["embedded-decoder", "embedded-controlnet", "embedded-finish"])
 def test_configurations_are_valid(name):
     assert load_config(name).network.model == "embedded"
