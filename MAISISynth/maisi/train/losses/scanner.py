@@ -1,4 +1,4 @@
-"""The scanner's noise (see ``maisi.scanner_noise``) on what an autoencoder makes, for those who judge how real it is."""
+"""The scanner's noise (see ``maisi.scanner_noise``) on what an autoencoder makes, for the judges of its realism."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ class AutoencoderStage(PreparedStage):
         mean, sigma, output = self._reconstruct(image, generator)
         seen = self._as_scanned(output, generator)
         self._made = batch, seen.detach()
-        parts = self._fit(output, seen, image, generator)
+        parts = self._fit(output, image, generator, seen)
         if settings.freeze == "none":
             parts["kl"] = settings.kl_weight, kl_divergence(mean, sigma)
         if settings.adversarial_weight and progress.fraction >= settings.adversarial_from:
@@ -98,7 +98,7 @@ class AutoencoderStage(PreparedStage):
         image = batch["image"]
         mean, sigma = self.autoencoder.encode(image)
         output = self.autoencoder.decode(mean)
-        parts = self._fit(output, self._as_scanned(output, generator), image, generator)
+        parts = self._fit(output, image, generator, self._as_scanned(output, generator))
         parts["kl"] = self.settings.kl_weight, kl_divergence(mean, sigma)
         psnr = -10 * math.log10(max(reconstruction_error(output, image, "l2").item(), 1e-12))
         figures = {name: value.item() for name, (_, value) in parts.items()}
@@ -132,9 +132,9 @@ class AutoencoderStage(PreparedStage):
         return as_scanned(output, noise, self.start.variant.intensity, generator) if noise else output
 
     def _fit(
-        self, output: Tensor, seen: Tensor, image: Tensor, generator: torch.Generator
+        self, output: Tensor, image: Tensor, generator: torch.Generator, seen: Tensor | None = None
     ) -> dict[str, tuple[float, Tensor]]:
-        """Weight and value of the parts that compare images; ``seen``: ``output`` with the scanner's noise."""
+        """Weight and value of the parts that compare images; ``seen``: ``output`` with the scanner's noise, if any."""
         settings = self.settings
         parts = {"reconstruction": (1.0, reconstruction_error(output, image, settings.reconstruction))}
         if settings.edge_weight:
@@ -143,7 +143,10 @@ class AutoencoderStage(PreparedStage):
             low, high = self.start.variant.intensity.to_unit(torch.tensor(settings.window)).tolist()
             parts["window"] = settings.window_weight, window_error(output, image, low, high)
         if settings.perceptual_weight:
-            parts["perceptual"] = settings.perceptual_weight, self._perceptual(seen, image, generator)
+            parts["perceptual"] = (
+                settings.perceptual_weight,
+                self._perceptual(output if seen is None else seen, image, generator),
+            )
         return parts
 
     def _discriminator_loss(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
