@@ -46,7 +46,8 @@ def write_real(folder: Path, images: Iterable[Path]) -> None:
 def _extend(folder: Path, writers: Mapping[str, Callable[[Path, str], list[Item]]]) -> None:
     for name in ("images", "labels"):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    save_file(folder / PREPARED, lambda file: file.write(json.dumps(asdict(SETTINGS), indent=1).encode()))
+    if not (folder / PREPARED).exists():
+        write_settings(folder, SETTINGS)
     items = read_items(folder) if (folder / "items.jsonl").exists() else []
     done = {item.case for item in items}
     for case, write in writers.items():
@@ -107,6 +108,11 @@ def _padded(array: np.ndarray) -> np.ndarray:
     """Air around it up to multiples of 4, and to the smallest size that patches are cut from."""
     lack = [max(_SMALLEST_REAL, -(-n // COMPRESSION) * COMPRESSION) - n for n in array.shape]
     return np.pad(array, [(n // 2, n - n // 2) for n in lack], constant_values=-1000)
+
+
+def write_settings(folder: Path, settings: Settings) -> None:
+    """Replace ``prepared.json``."""
+    save_file(folder / PREPARED, lambda file: file.write(json.dumps(asdict(settings), indent=1).encode()))
 
 
 def save_file(path: Path, write: Callable[[object], None]) -> None:
