@@ -11,7 +11,7 @@ from torch import nn
 from maisi.errors import InputError
 from maisi.train.embedded.dataset import SETTINGS, save_file, write_settings
 from maisi.train.prepare.folder import Plan
-from maisi.train.prepare.latents import Encoder
+from maisi.train.prepare.latents import Encoder, checksum_of
 from maisi.train.prepare.numbering import Numbering
 from maisi.train.prepared import read_items, read_settings, write_items
 
