@@ -35,6 +35,24 @@ def test_two_machines_train_what_one_trains(tmp_path):
     assert same(final_state(apart), final_state(together))
 
 
+def test_an_optimizer_in_shares_trains_the_same_and_goes_on(tmp_path):
+    """Stopped on the way: the shares come together in the checkpoint, which one process alone can read."""
+    whole, _ = make_run(tmp_path / "whole", steps=8)
+    shared, _ = make_run(tmp_path / "shared", steps=8, parallel="zero")
+    launch(whole, Processes(2), [TINY])
+    for _ in range(2):
+        launch(shared, Processes(2), [TINY])
+        if not shared.last_checkpoint():
+            shared.request_stop()  # after its first step
+        wait_for_end(shared)
+    assert shared.status().state == wait_for_end(whole).state == "finished"
+    first, second = final_state(whole), final_state(shared)
+    for part in ("stage", "averages"):
+        assert same(first[part], second[part])
+    moments = [state["players"]["network"]["optimizer"]["state"] for state in (first, second)]
+    assert len(moments[0]) == len(moments[1]) > 0
+
+
 def test_a_stop_that_comes_before_the_processes_are_there_is_heard(tmp_path):
     run, _ = make_run(tmp_path, steps=1000)
     run.request_stop()
