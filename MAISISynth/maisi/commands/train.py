@@ -16,8 +16,8 @@ from maisi.train.run_folder import RunFolder
 
 _USAGE = """maisi train CONFIG --run DIR [options]    CONFIG: a file or a preset
        maisi train --run DIR --resume            go on with a training
+       maisi train export RUN... --name NAME     make a model of what runs have trained
        maisi train presets                       list the presets
-       maisi train export RUN... --name NAME     make a model of trained networks
        maisi train schema STAGE                  print the JSON schema of a stage's configuration"""
 
 
@@ -27,17 +27,22 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     train = add_command(commands, "train", _train, text)
     train.usage = _USAGE
     train.add_argument("what", metavar="CONFIG", nargs="*", help="configuration file or preset")
+    _add_start(train)
+    export = train.add_argument_group("export")
+    export.add_argument("--name", default="", help="of the model, for --model of other commands")
+    export.add_argument("--title", default="", help="of the model, for people")
+    export.add_argument(
+        "--license", default="", metavar="NAME", help="of its weights (default: of the model they began with)"
+    )
+    export.add_argument("--replace", action="store_true", help="overwrite an own model of that name")
+
+
+def _add_start(train: argparse.ArgumentParser) -> None:
     train.add_argument("--run", type=Path, metavar="DIR", help="folder of this training; everything goes there")
     train.add_argument(
         "--set", action="append", default=[], metavar="A.B=VALUE", dest="changes", help="change a key (repeatable)"
     )
     train.add_argument("--resume", action="store_true", help="go on with the training in DIR")
-    train.add_argument("--name", default="", help="of the model (export)")
-    train.add_argument("--title", default="", help="of the model, for people (export)")
-    train.add_argument(
-        "--license", default="", help="of the weights; default: that of the model it began with (export)"
-    )
-    train.add_argument("--replace", action="store_true", help="overwrite your own model of that name (export)")
     train.add_argument("--nproc", type=int, default=1, metavar="N", help="processes a machine, one a GPU (default 1)")
     train.add_argument("--nnodes", type=int, default=1, metavar="N", help="machines (default 1)")
     train.add_argument("--rendezvous", default="", metavar="HOST:PORT", help="where several machines meet")
@@ -72,9 +77,8 @@ def _export(given: argparse.Namespace) -> None:
     runs = [Path(word) for word in given.what[1:]]
     if not runs or not given.name:
         raise InputError("Give at least one run, and --name NAME for the model (see: maisi train --help).")
-    print(
-        f"The model {given.name} is ready: {export_model(runs, given.name, given.title, given.license, given.replace)}"
-    )
+    card = export_model(runs, given.name, given.title, given.license, given.replace)
+    print(f"The model {given.name} is ready: {card}")
 
 
 def _print_presets() -> None:

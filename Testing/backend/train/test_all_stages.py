@@ -6,6 +6,7 @@ import pytest
 
 from helpers.prepared_folder import an_item, write_prepared
 from helpers.tiny_stages import CPU, tiny_config
+from maisi.errors import InputError
 from maisi.models.variants import variants
 from maisi.train.config import make_config
 from maisi.train.metrics import Metrics
@@ -78,3 +79,10 @@ def test_both_networks_train_on_pairs(tmp_path, prepared):
     settings = {"train_unet": True, "contrastive": {"target": "pair"}, "pairs": True, "initial_output": 0.02}
     run = trained(tmp_path, "controlnet", prepared, **settings)
     assert {path.stem for path in (run / "weights").iterdir()} == {"unet", "controlnet"}
+
+
+def test_latents_of_another_autoencoder_are_refused(tmp_path, prepared):
+    autoencoder = trained(tmp_path, "autoencoder", prepared, **QUICK)
+    others = write_prepared(tmp_path / "others", [an_item()], autoencoder={"name": "another", "sha256": "0" * 64})
+    with pytest.raises(InputError, match="made with another autoencoder"):
+        trained(tmp_path, "diffusion", others, {"autoencoder": autoencoder})

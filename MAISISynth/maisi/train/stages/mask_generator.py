@@ -90,7 +90,7 @@ class MaskDiffusionStage(_LabelStage):
     def __init__(self, config: TrainConfig, start: Start, device: torch.device) -> None:
         super().__init__(config, start)
         self.process = Ddpm()
-        self.keep_apart("mask_autoencoder", start.load("mask_autoencoder", needed=True)[0].to(device))
+        self.keep_apart("mask_autoencoder", start.frozen("mask_autoencoder", device))
         unet, known = start.load("mask_unet")
         self.mask_unet = unet.to(device)
         some = islice(self.batches(0, 1), self.settings.scale_batches)

@@ -89,7 +89,8 @@ class Start:
         if source is None:
             return None
         if source == MODEL:
-            return load_state(self.variant, role)
+            state, told = load_state(self.variant, role)
+            return Checkpoint(state, self.variant.scale_factor if told is None else told)
         path = Path(source).expanduser()
         if path.is_dir():
             path = path / WEIGHTS / f"{role}.safetensors"
@@ -113,6 +114,10 @@ class Start:
         if found is not None:
             network.load_state_dict(found.state)
         return network, None if found is None else found.scale_factor
+
+    def frozen(self, role: str, device: torch.device, dtype: torch.dtype = torch.float32) -> nn.Module:
+        """The trained network ``role``, only to be used. Raises InputError: the configuration names no weights."""
+        return self.load(role, needed=True)[0].to(device, dtype).eval().requires_grad_(False)
 
 
 def _merged(model: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
