@@ -78,7 +78,7 @@ def losses(run: RunFolder) -> dict[int, tuple[float, float]]:
 def same(first: Any, second: Any) -> bool:
     """Whether two states are the same to the bit."""
     if isinstance(first, torch.Tensor):
-        return torch.equal(first, second)
+        return torch.equal(first.nan_to_num(), second.nan_to_num()) and torch.equal(first.isnan(), second.isnan())
     if isinstance(first, dict):
         return first.keys() == second.keys() and all(same(first[key], second[key]) for key in first)
     if isinstance(first, list | tuple):

@@ -117,10 +117,10 @@ class RunFolder:
         self.forget_end()
         write_json(self.launcher_file, {"kind": kind, "host": socket.gethostname(), "time": time.time(), **facts})
 
-    def forget_end(self, is_restart: bool = False) -> None:
-        """Remove what ended an earlier sitting: an error and, unless torchrun only starts it again, the stop file."""
+    def forget_end(self, stop: bool = True) -> None:
+        """Remove what ended an earlier sitting: an error and, if ``stop``, the stop file."""
         self.failure_file.unlink(missing_ok=True)
-        if not is_restart:
+        if stop:
             self.stop_file.unlink(missing_ok=True)
 
     def failure(self) -> dict[str, Any]:

@@ -97,7 +97,7 @@ def test_an_error_that_torchrun_repairs_is_no_failure_yet(a_run):
     says(a_run, "running")
     a_run.write_failure("killed", final=False)
     assert a_run.status().state == "running"
-    a_run.forget_end(is_restart=True)
+    a_run.forget_end(stop=False)
     a_run.write_failure("There are no items.", final=True)
     assert a_run.status().state == "failed"
 
