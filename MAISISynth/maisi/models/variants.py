@@ -13,6 +13,7 @@ from maisi.geometry import GridRules
 from maisi.models.folder import models_folder
 from maisi.models.intensity import IntensityScale
 from maisi.new_classes import NewClass, from_json, learn
+from maisi.scanner_noise import ScannerNoise
 
 # MAISISynth/Resources/Models in the source tree; Resources/Models of the flat folder of an installed extension.
 SHIPPED_MODELS = Path(__file__).resolve().parents[2] / "Resources" / "Models"
@@ -78,6 +79,7 @@ class Variant:
         scale_factor: latents are multiplied by it before diffusion (FACTS 1.8); None = the checkpoint tells.
         weights: files. folder: of the card. fields_of_view: recommended ones.
         classes: lesion classes it knows beside those of the vocabulary.
+        noise: what is added to its images (CT), or None.
     """
 
     name: str
@@ -97,6 +99,7 @@ class Variant:
     folder: Path
     fields_of_view: tuple[FieldOfView, ...] = ()
     classes: tuple[NewClass, ...] = ()
+    noise: ScannerNoise | None = None
 
     @property
     def checksum(self) -> str:
@@ -154,6 +157,7 @@ def make_variant(card: dict[str, Any], folder: Path) -> Variant:
         folder=folder,
         fields_of_view=tuple(FieldOfView(**_tuples(fov)) for fov in model.get("fields_of_view", [])),
         classes=classes,
+        noise=ScannerNoise(**model["noise"]) if model.get("noise") else None,
     )
 
 
