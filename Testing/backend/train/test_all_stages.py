@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from helpers.prepared_folder import an_item, write_prepared
 from helpers.tiny_stages import CPU, tiny_config
+from maisi.errors import InputError
 from maisi.models.variants import variants
 from maisi.train.config import make_config
 from maisi.train.metrics import Metrics
@@ -51,7 +54,10 @@ def test_every_stage_trains_and_the_networks_become_a_model(tmp_path, prepared, 
     networks = {"autoencoder": autoencoder, "unet": again}
     controlnet = trained(runs, "controlnet", prepared, networks)
     masks = trained(runs, "mask_autoencoder", prepared)
-    trained(runs, "mask_diffusion", prepared, {"mask_autoencoder": masks})
+    sizes = trained(runs, "mask_diffusion", prepared, {"mask_autoencoder": masks})
+    percentiles = json.loads((sizes / "weights" / "organ_sizes.json").read_text())["percentiles_ml"]
+    assert (len(percentiles), len(percentiles[1]), percentiles[4][0]) == (10, 101, None)
+    assert percentiles[1][50] == pytest.approx(14**3 * 1.5 * 1.5 * 2 / 1000, rel=0.1)  # liver
     for run in runs.iterdir():
         metrics = Metrics(run / "metrics.jsonl")
         metrics.poll()
@@ -78,3 +84,10 @@ def test_both_networks_train_on_pairs(tmp_path, prepared):
     settings = {"train_unet": True, "contrastive": {"target": "pair"}, "pairs": True, "initial_output": 0.02}
     run = trained(tmp_path, "controlnet", prepared, **settings)
     assert {path.stem for path in (run / "weights").iterdir()} == {"unet", "controlnet"}
+
+
+def test_latents_of_another_autoencoder_are_refused(tmp_path, prepared):
+    autoencoder = trained(tmp_path, "autoencoder", prepared, **QUICK)
+    others = write_prepared(tmp_path / "others", [an_item()], autoencoder={"name": "another", "sha256": "0" * 64})
+    with pytest.raises(InputError, match="made with another autoencoder"):
+        trained(tmp_path, "diffusion", others, {"autoencoder": autoencoder})

@@ -22,6 +22,7 @@ from helpers.tiny_stages import (
 from maisi.errors import InputError, WeightsError
 from maisi.models.checkpoint import read_checkpoint
 from maisi.models.mask_networks import CLASS_IDS, classes_of, ids_of
+from maisi.models.variants import get_variant
 from maisi.train.stages.autoencoder import AutoencoderStage
 from maisi.train.stages.controlnet import copy_matching
 from maisi.train.stages.latent import forget_modality, standard_deviation
@@ -96,6 +97,12 @@ def test_fine_tuning_keeps_the_scale_factor(tmp_path):
     config = tiny_config("diffusion", tmp_path, weights={"unet": str(tmp_path)})
     write_random_weights(tmp_path, config, "unet", scale_factor=1.25)
     assert tiny_stage(config).scale_factor.item() == 1.25
+
+
+def test_the_scale_factor_of_a_models_card_is_kept(tmp_path):
+    config = tiny_config("diffusion", tmp_path, weights={"unet": "model"})
+    whole = config.network.model_copy(update={"networks": {}})
+    assert Start.of(whole).state("unet").scale_factor == get_variant("embedded").scale_factor
 
 
 def test_the_standard_deviation_is_that_of_all_values_together():
