@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -166,9 +167,11 @@ def _tuples(arguments: dict[str, Any]) -> dict[str, Any]:
 
 def variants() -> dict[str, Variant]:
     """All models, by name: those that ship, and those with a card in the user's models folder."""
-    cards = (card for folder in (SHIPPED_MODELS, models_folder()) for card in sorted(folder.glob("*.json")))
-    found = (read_variant(card) for card in cards)
-    return {variant.name: variant for variant in found}
+    return {variant.name: variant for variant in map(read_variant, _cards())}
+
+
+def _cards() -> Iterator[Path]:
+    return (card for folder in (SHIPPED_MODELS, models_folder()) for card in sorted(folder.glob("*.json")))
 
 
 def get_variant(name: str) -> Variant:
@@ -181,3 +184,10 @@ def get_variant(name: str) -> Variant:
     if name not in known:
         raise InputError(f"There is no model called {name!r}; available: {', '.join(known) or 'none'}.")
     return known[name]
+
+
+def read_card(name: str) -> dict[str, Any]:
+    """The content of the card of the model called ``name``. Raises InputError: there is none."""
+    get_variant(name)
+    found = (json.loads(card.read_text(encoding="utf-8")) for card in _cards())
+    return {card["name"]: card for card in found}[name]
