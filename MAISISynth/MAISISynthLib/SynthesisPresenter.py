@@ -14,8 +14,9 @@ from maisi.protocol import Progress
 from MAISILib import Dependencies
 from MAISILib.Settings import Settings
 from MAISILib.Translate import _
-from MAISISynthLib.History import noteOrigin
+from MAISISynthLib.Draft import Draft
 from MAISISynthLib.InputPresenter import InputPresenter
+from MAISISynthLib.SceneIO import BEFORE_REFERENCE
 from MAISISynthLib.SynthesisJob import SynthesisJob
 from MAISISynthLib.SynthesisLogic import MAISISynthLogic
 
@@ -73,7 +74,8 @@ class SynthesisPresenter:
         self._view, self._inputs, self._logic, self._settings = view, inputs, logic, settings
         self._ensurePackages = ensurePackages
         self._job: SynthesisJob | None = None
-        self._of = inputs.choices  # what the job was asked for
+        self._automatic = False  # whether an edit, not the user, started the job
+        self._draft: Draft | None = None  # what the last job made, if it was automatic
         self._rescued: SynthesisJob | None = None  # its CT lost its scene
         self._pressed = False  # the user has started a run in this session
         self._again = False  # the segmentation was edited during an automatic run
@@ -106,7 +108,7 @@ class SynthesisPresenter:
             if self._job is not None:
                 self._again = True
             elif self._inputs.check.isValid()[0]:
-                self._start()
+                self._start(automatic=True)
         self.update()
 
     def poll(self) -> None:
@@ -120,7 +122,7 @@ class SynthesisPresenter:
     def rescue(self) -> None:
         """Add the CT whose scene was closed during the run to the scene that is there now."""
         job, self._rescued = self._rescued, None
-        self._take(job.addToScene(), None)
+        self._take(job.addToScene())
         self.update()
 
     def update(self) -> None:
@@ -134,15 +136,21 @@ class SynthesisPresenter:
             self._job.poll()  # it is cancelled now; this removes its files
             self._job = None
 
-    def _start(self) -> None:
+    def _start(self, automatic: bool = False) -> None:
+        self._automatic = automatic
         self._outcome, self._log, self._logOpened, self._again, self._rescued = "", "", False, False, None
-        self._of = self._inputs.choices
+        choices = self._inputs.choices
+        hasDraft = automatic and self._draft is not None and choices.before is self._draft.volumeNode
         try:
             if self._settings.usesOwnPython:
                 self._ensurePackages()
             self._job = self._logic.startSynthesis(
-                self._of.segmentation, device=self._settings.device, **self._of.options()
+                choices.segmentation,
+                device=self._settings.device,
+                draft=self._draft if hasDraft else None,
+                **choices.options(),
             )
+            self._inputs.stopEstimate()
         except (InputError, RuntimeError, CalledProcessError) as error:  # the latter two: packages
             self._outcome = str(error)
 
@@ -150,7 +158,8 @@ class SynthesisPresenter:
         job, self._job = self._job, None
         self._log = "\n".join(job.log)
         if job.state == "done":
-            self._take(job.volumeNode, self._of.before)
+            self._take(job.volumeNode)
+            self._draft = Draft(job.volumeNode) if self._automatic else None
             self._outcome = "\n".join([self._outcome, *job.notices])
         elif job.state == "cancelled":
             self._outcome = _("Cancelled; the scene is as it was.")
@@ -159,19 +168,17 @@ class SynthesisPresenter:
             self._log = "\n".join(filter(None, [self._log, details]))
             self._logOpened = bool(self._log)
             self._rescued = job if job.image is not None else None
+        self._inputs.estimateAgain()
         if self._again:
             outcome = self._outcome
             self.edited()
             if self._job is None:  # the run had taken in all edits
                 self._outcome = outcome
 
-    def _take(self, volumeNode: slicer.vtkMRMLScalarVolumeNode, before: slicer.vtkMRMLScalarVolumeNode | None) -> None:
+    def _take(self, volumeNode: slicer.vtkMRMLScalarVolumeNode) -> None:
         """A new CT is in the scene."""
-        if before is not None and before.GetScene() is not volumeNode.GetScene():
-            before = None  # removed during the run
-        noteOrigin(volumeNode, before)
         self._outcome = _("'{name}' is ready.").format(name=volumeNode.GetName())
-        self._view.showResult(volumeNode, before)
+        self._view.showResult(volumeNode, volumeNode.GetNodeReference(BEFORE_REFERENCE))
 
     def _idleState(self) -> RunState:
         return RunState(
@@ -186,7 +193,7 @@ class SynthesisPresenter:
     def _runningState(self) -> RunState:
         percent, text = describeProgress(self._job.progress)
         if self._job.state == "queued":
-            text = _("Waiting for the synthesis that was started before")
+            text = _("Waiting for what was asked before")
         return RunState(
             outcome=_("Synthesizing; the segmentation may be edited meanwhile."),
             buttonText=_("Cancel"),

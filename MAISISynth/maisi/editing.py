@@ -79,6 +79,15 @@ def edit(
     return SynthesisResult(edited, info)
 
 
+def can_be_local(options: Options) -> bool:
+    """Whether an edit may compute its surroundings alone.
+
+    The difference of two images can be integrated only where both come of the same deterministic flow.
+    """
+    flows = get_variant(options.model).schedule.kind == "rectified_flow"
+    return options.method == "local" and flows and not options.compatible
+
+
 @dataclass(frozen=True)
 class _New:
     """New HU ``values`` for a ``box`` of the image, how they were made, and the run of the new image if it is known."""
@@ -111,9 +120,8 @@ class _Edit:
 
     @property
     def is_local(self) -> bool:
-        """The difference of two images can be integrated only where both come of the same deterministic flow."""
-        flows = get_variant(self.options.model).schedule.kind == "rectified_flow"
-        return self.options.method == "local" and flows and not self.options.compatible
+        """Whether only the surroundings of the edit are computed."""
+        return can_be_local(self.options)
 
     def locally(self, box: Box) -> _New:
         """Compute ``box`` and what is needed around it, and nothing else."""
