@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from subprocess import CalledProcessError
 from typing import Protocol
 
 import slicer
 
-from maisi.errors import InputError
 from maisi.protocol import Progress
 from MAISILib import Dependencies
 from MAISILib.Settings import Settings
 from MAISILib.Translate import _
 from MAISISynthLib.Draft import Draft
 from MAISISynthLib.InputPresenter import InputPresenter
+from MAISISynthLib.JobPresenter import JobPresenter
 from MAISISynthLib.SceneIO import BEFORE_REFERENCE
 from MAISISynthLib.SynthesisJob import SynthesisJob
 from MAISISynthLib.SynthesisLogic import MAISISynthLogic
@@ -59,7 +58,7 @@ class View(Protocol):
         """Show a new CT in the slice views, compare it with ``before``, and offer it as the one to edit next."""
 
 
-class SynthesisPresenter:
+class SynthesisPresenter(JobPresenter):
     """Between the panel and the logic. The panel tells what the user did; the presenter tells what to show."""
 
     def __init__(
@@ -70,10 +69,8 @@ class SynthesisPresenter:
         settings: Settings,
         ensurePackages: Callable[[], None] = Dependencies.ensure,
     ) -> None:
-        """``ensurePackages`` installs what the application's own Python lacks, after asking."""
+        super().__init__(ensurePackages)
         self._view, self._inputs, self._logic, self._settings = view, inputs, logic, settings
-        self._ensurePackages = ensurePackages
-        self._job: SynthesisJob | None = None
         self._automatic = False  # whether an edit, not the user, started the job
         self._draft: Draft | None = None  # what the last job made, if it was automatic
         self._rescued: SynthesisJob | None = None  # its CT lost its scene
@@ -82,20 +79,11 @@ class SynthesisPresenter:
         self._outcome = self._log = ""
         self._logOpened = False
 
-    @property
-    def busy(self) -> bool:
-        """Whether ``poll`` must be called regularly."""
-        return self._job is not None
-
     def press(self) -> None:
         """The user pressed the button: start, or cancel what runs."""
         self._pressed = True
-        if self._job is not None:
-            self._again = False
-            self._job.cancel()
-        else:
-            self._start()
-        self.update()
+        self._again = False
+        super().press()
 
     def edited(self) -> None:
         """The user edited the segmentation and paused: synthesize the change, if that is wished.
@@ -111,23 +99,11 @@ class SynthesisPresenter:
                 self._start(automatic=True)
         self.update()
 
-    def poll(self) -> None:
-        """Call about ten times a second while ``busy``."""
-        if self._job is None or not self._job.poll():
-            return
-        if self._job.done:
-            self._finish()
-        self.update()
-
     def rescue(self) -> None:
         """Add the CT whose scene was closed during the run to the scene that is there now."""
         job, self._rescued = self._rescued, None
         self._take(job.addToScene())
         self.update()
-
-    def update(self) -> None:
-        """Show the present state."""
-        self._view.showRun(self._runningState() if self._job else self._idleState())
 
     def close(self) -> None:
         """The panel goes away: nothing may go on."""
@@ -138,24 +114,22 @@ class SynthesisPresenter:
 
     def _start(self, automatic: bool = False) -> None:
         self._automatic = automatic
-        self._outcome, self._log, self._logOpened, self._again, self._rescued = "", "", False, False, None
+        self._log, self._logOpened, self._again, self._rescued = "", False, False, None
         choices = self._inputs.choices
         hasDraft = automatic and self._draft is not None and choices.before is self._draft.volumeNode
-        try:
-            if self._settings.usesOwnPython:
-                self._ensurePackages()
-            self._job = self._logic.startSynthesis(
+        self._outcome = self._begin(
+            lambda: self._logic.startSynthesis(
                 choices.segmentation,
                 device=self._settings.device,
                 draft=self._draft if hasDraft else None,
                 **choices.options(),
-            )
+            ),
+            self._settings.usesOwnPython,
+        )
+        if self._job is not None:
             self._inputs.stopEstimate()
-        except (InputError, RuntimeError, CalledProcessError) as error:  # the latter two: packages
-            self._outcome = str(error)
 
-    def _finish(self) -> None:
-        job, self._job = self._job, None
+    def _finish(self, job: SynthesisJob) -> None:
         self._log = "\n".join(job.log)
         if job.state == "done":
             self._take(job.volumeNode)
@@ -179,6 +153,9 @@ class SynthesisPresenter:
         """A new CT is in the scene."""
         self._outcome = _("'{name}' is ready.").format(name=volumeNode.GetName())
         self._view.showResult(volumeNode, volumeNode.GetNodeReference(BEFORE_REFERENCE))
+
+    def _show(self, state: RunState) -> None:
+        self._view.showRun(state)
 
     def _idleState(self) -> RunState:
         return RunState(
