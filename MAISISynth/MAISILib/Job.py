@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from maisi.protocol import Estimate, Estimated, Progress, Result, Synthesize
+from MAISILib.Waiting import waitFor
 
 if TYPE_CHECKING:
     from MAISILib.Worker import Worker
@@ -75,16 +75,7 @@ class Job:
             JobError: the job failed. JobCancelled: it was cancelled.
             TimeoutError: it is still running after ``timeout`` seconds (and goes on).
         """
-        end = None if timeout is None else time.monotonic() + timeout
-        try:
-            while not self.done:
-                self.poll()
-                if end is not None and time.monotonic() > end and not self.done:
-                    raise TimeoutError(f"The job is still {self.state} after {timeout:g} s.")
-                time.sleep(0.01)
-        except KeyboardInterrupt:
-            self.cancel()
-            raise
+        waitFor(self, timeout, f"The job is not over after {timeout} s.")
         if self.state == "cancelled":
             raise JobCancelled
         if self.state == "failed":

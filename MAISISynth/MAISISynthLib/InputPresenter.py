@@ -105,12 +105,13 @@ class InputPresenter:
         self._view.showInput(InputState(sentence, notices, self.choices.seedMatters))
 
     def _modelNotices(self) -> list[str]:
-        """Which model it will be, where that is not the chosen one; and that its weights are not here."""
+        """Which model it will be, where that is not the chosen one; and that its weights are not here but needed."""
         notices, model = [], self.choices.modelInUse
         if not self.choices.seedMatters:
             text = _("The change is made with the seed and the model ({model}) of '{name}'.")
             notices.append(text.format(model=model, name=self.choices.before.GetName()))
-        if self.check.grid is not None and not stored(get_variant(model)).installed:
+        here = not self._settings.remoteHost  # another machine tells when it looks for them
+        if here and self.check.grid is not None and not stored(get_variant(model)).installed:
             text = _("The weights of the model {model} are not on this computer; see Models and environment.")
             notices.append(text.format(model=model))
         return notices

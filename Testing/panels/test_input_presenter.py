@@ -135,6 +135,16 @@ def test_a_ct_of_a_model_that_is_not_here_is_told(a_segmentation_with_liver_and_
     assert not presenter.check.isValid()[0]
 
 
+def test_weights_of_another_machine_are_not_looked_for_here(a_segmentation_with_liver_and_tumor, monkeypatch, tmp_path):
+    monkeypatch.setenv("MAISI_MODELS", str(tmp_path))
+    settings, view = Settings(), FakeView()
+    settings.remoteHost = "gpu1"
+    InputPresenter(view, EstimatingLogic(), settings).setChoices(
+        Choices(a_segmentation_with_liver_and_tumor, model="ddpm-ct")
+    )
+    assert not any("weights" in notice for notice in view.state.notices)
+
+
 def test_without_nibabel_the_rest_is_still_said(a_segmentation_with_liver_and_tumor, monkeypatch):
     monkeypatch.setitem(sys.modules, "nibabel.orientations", None)
     _presenter, view = presenterFor(EstimatingLogic(), a_segmentation_with_liver_and_tumor)
