@@ -122,7 +122,7 @@ def describeEstimate(estimate: EstimateJob) -> str:
     if estimate.seconds is None:
         return ""
     text = (
-        _("a change about {seconds:.0f} s, {memory:.1f} GB")
+        _("a change: about {seconds:.0f} s, {memory:.1f} GB")
         if estimate.edit
         else _("about {seconds:.0f} s, {memory:.1f} GB")
     )

@@ -8,6 +8,7 @@ from typing import Any
 import slicer
 
 from MAISILib.Settings import Settings
+from MAISISynthLib.ProgressWidget import showProgress
 from MAISISynthLib.SynthesisChoices import Choices
 from MAISISynthLib.VaryChoices import VaryChoices
 from MAISISynthLib.VaryLogic import VaryLogic
@@ -50,9 +51,7 @@ class VaryPanel:
         ui.varyPlanButton.enabled = state.planEnabled
         for widget, _signal in self._inputs:
             widget.enabled = state.inputsEnabled
-        ui.varyProgressBar.visible = state.running
-        ui.varyProgressBar.maximum = 0 if state.percent is None else 100  # 0: Qt's "busy"
-        ui.varyProgressBar.value = state.percent or 0
+        showProgress(ui.varyProgressBar, state.running, state.percent)
         self._wake()
 
     def _onChosen(self, _value: Any = None) -> None:

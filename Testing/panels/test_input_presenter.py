@@ -189,11 +189,11 @@ def test_the_estimate_of_a_change_says_so_and_is_asked_again_after_a_run(a_segme
     changing(presenter, a_volume, "embedded")
     while presenter.busy:
         presenter.poll()
-    assert view.state.status.endswith("; a change about 1 s, 3.1 GB")
+    assert view.state.status.endswith("; a change: about 1 s, 3.1 GB")
     presenter.estimateAgain()
     while presenter.busy:
         presenter.poll()
-    assert view.state.status.endswith("; a change about 2 s, 3.1 GB")
+    assert view.state.status.endswith("; a change: about 2 s, 3.1 GB")
 
 
 def test_an_estimate_of_something_else_is_cancelled(a_segmentation_with_liver_and_tumor):
