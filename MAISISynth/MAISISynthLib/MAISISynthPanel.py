@@ -153,7 +153,9 @@ class MAISISynthPanel(VTKObservationMixin):
             self.synthesis.showModels(self._environmentState.models, choices.model)
 
     def _onEnvironment(self, state: EnvironmentState) -> None:
-        self._environmentState = state
+        before, self._environmentState = self._environmentState, state
+        if before is not None and (before.python, before.remoteHost) != (state.python, state.remoteHost):
+            self.inputs.presenter.estimateAgain()
         self.synthesis.showModels(state.models, self.inputs.presenter.choices.model)
         self.synthesis.showDevices(state.devices, state.device)
         self.wake()

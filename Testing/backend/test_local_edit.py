@@ -95,6 +95,20 @@ class TestWithTheRun:
 
 
 class TestWithoutTheRun:
+    @pytest.mark.parametrize("why", ["dropped", "of another model"])
+    def test_a_synthetic_ct_whose_run_cannot_be_followed_is_edited_like_a_real_one(
+        self, a_vivid_model, a_synthetic_ct, a_torso_with_a_liver, a_torso_with_a_liver_lesion, why
+    ):
+        model = "tiny" if why == "of another model" else a_vivid_model
+        if why == "dropped":
+            RUNS.clear()
+        result = editing.edit(a_synthetic_ct, a_torso_with_a_liver, a_torso_with_a_liver_lesion, model=model)
+        assert (result.info["model"], result.info["method"]) == (model, "local")
+        assert "There is no kept run of this CT, so the edit started from the CT itself." in result.info["notices"]
+        far = beyond(a_torso_with_a_liver, a_torso_with_a_liver_lesion)
+        assert (result.image.array[far] == a_synthetic_ct.array[far]).all()
+        assert (result.image.array != a_synthetic_ct.array)[~far].any()
+
     def test_a_real_ct_keeps_every_voxel_beyond_the_margin(
         self, a_vivid_model, a_real_ct, a_torso_with_a_liver, a_torso_with_a_liver_lesion
     ):

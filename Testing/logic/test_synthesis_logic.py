@@ -275,6 +275,19 @@ class TestPatientsCt:
         ).array
         assert ((after != 40) == (a_liver_with_tumor.array == SPLEEN)).all()
 
+    def test_values_that_are_not_hu_are_refused(
+        self, a_scene, a_patients_ct, a_segmentation_with_liver_and_tumor, a_liver_with_tumor
+    ):
+        """By the real worker, before it loads anything."""
+        slicer.util.arrayFromVolume(a_patients_ct)[:] = 1064
+        old = np.where(a_liver_with_tumor.array == SPLEEN, 0, a_liver_with_tumor.array)
+        labels = addVolume(old.astype(np.int16), a_liver_with_tumor.affine, "Before")
+        logic, before = MAISISynthLogic(Worker()), contents(a_scene)
+        with pytest.raises(JobError, match=r"^The CT does not seem to be in Hounsfield units: .* rescale it first\.$"):
+            logic.resynthesize(a_patients_ct, a_segmentation_with_liver_and_tumor, labelsBefore=labels)
+        logic.worker.close()
+        assert contents(a_scene) == before
+
     def test_without_either_nothing_tells_what_is_new(
         self, an_editing_logic, a_patients_ct, a_segmentation_with_liver_and_tumor
     ):

@@ -114,6 +114,20 @@ def test_panel_makes_a_ct_and_shows_it(a_panel, an_application, a_segmentation_w
     assert [row[0] for row in ui.historyTable.texts()] == ["Case SYNTHETIC CT"]
 
 
+def test_panel_tells_memory_and_time_of_the_machine_that_is_chosen(a_panel, a_segmentation_with_liver_and_tumor):
+    ui = a_panel.ui
+    ui.segmentationSelector.setCurrentNode(a_segmentation_with_liver_and_tumor)
+    waitUntil(lambda: not poll(a_panel))
+    assert ui.statusLabel.text.endswith("; about 24 s, 1.4 GB")
+    ui.pythonPathLineEdit.currentPath = sys.executable
+    assert "1.4 GB" not in ui.statusLabel.text
+    waitUntil(lambda: not poll(a_panel))
+    assert ui.statusLabel.text.endswith("; about 24 s, 1.4 GB")
+    synthesize(a_panel, a_segmentation_with_liver_and_tumor)
+    waitUntil(lambda: not poll(a_panel))
+    assert ui.statusLabel.text.endswith("; a change: about 1 s, 1.4 GB")
+
+
 def test_panel_looks_again_once_edits_pause(a_panel, a_segmentation_with_liver_and_tumor):
     ui, node = a_panel.ui, a_segmentation_with_liver_and_tumor
     ui.segmentationSelector.setCurrentNode(node)
