@@ -13,7 +13,7 @@ from scipy import ndimage
 from maisi.body import with_body
 from maisi.decoding import background
 from maisi.errors import InputError
-from maisi.geometry import plan_grid
+from maisi.geometry import GridPlan, plan_grid
 from maisi.labels import BACKGROUND, BODY, LESIONS
 from maisi.local_edit import edit_locally
 from maisi.models.networks import COMPRESSION
@@ -94,6 +94,11 @@ def can_be_local(options: Options) -> bool:
     return options.method == "local" and flows and not options.compatible
 
 
+def natural_margin(grid: GridPlan) -> float:
+    """mm that a change of one latent voxel reaches."""
+    return max(SMALLEST_MARGIN_MM, COMPRESSION * float(grid.model_spacing.mean()))
+
+
 @dataclass(frozen=True)
 class _New:
     """New HU ``values`` for a ``box`` of the image, how they were made, and the run of the new image if it is known."""
@@ -131,10 +136,9 @@ class _Edit:
 
     @property
     def natural_margin(self) -> float:
-        """mm that a change of one latent voxel reaches."""
+        """See :func:`natural_margin`."""
         rules = get_variant(self.options.model).grid
-        grid = self.run.grid if self.run else plan_grid(self.image.shape, self.image.affine, rules)
-        return max(SMALLEST_MARGIN_MM, COMPRESSION * float(grid.model_spacing.mean()))
+        return natural_margin(self.run.grid if self.run else plan_grid(self.image.shape, self.image.affine, rules))
 
     def locally(self, box: Box) -> _New:
         """Compute ``box`` and what is needed around it, and nothing else."""

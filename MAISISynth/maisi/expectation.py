@@ -10,8 +10,8 @@ from statistics import median
 
 import numpy as np
 
-from maisi.editing import MARGIN_MM, can_be_local
-from maisi.geometry import plan_grid
+from maisi.editing import can_be_local, natural_margin
+from maisi.geometry import GridPlan, plan_grid
 from maisi.local_edit import Window
 from maisi.models.variants import get_variant
 from maisi.options import Options
@@ -106,11 +106,12 @@ def expect(shape: Sequence[int], affine: np.ndarray, options: Options, edit: boo
 
 def _edit_plan(shape: Sequence[int], affine: np.ndarray, options: Options) -> Plan:
     grid = plan_grid(shape, affine, get_variant(options.model).grid)
-    window = Window.around(grid, grid.box_to_model(_middle(shape, affine)))
+    window = Window.around(grid, grid.box_to_model(_middle(grid)))
     return plan_on(grid.part(window.encoded)[0], options)
 
 
-def _middle(shape: Sequence[int], affine: np.ndarray) -> Box:
-    """The voxels that such an edit and its margin touch."""
-    reach = np.ceil((EDIT_MM / 2 + MARGIN_MM) / np.linalg.norm(affine[:3, :3], axis=0)).astype(int)
-    return tuple(slice(max(n // 2 - r, 0), min(n // 2 + r + 1, n)) for n, r in zip(shape, reach, strict=True))
+def _middle(grid: GridPlan) -> Box:
+    """The voxels of the user's grid that such an edit and its margin touch."""
+    spacing = np.linalg.norm(grid.user_affine[:3, :3], axis=0)
+    reach = np.ceil((EDIT_MM / 2 + natural_margin(grid)) / spacing).astype(int)
+    return tuple(slice(max(n // 2 - r, 0), min(n // 2 + r + 1, n)) for n, r in zip(grid.user_shape, reach, strict=True))

@@ -104,7 +104,7 @@ class TestWithoutTheRun:
         result = editing.edit(a_synthetic_ct, a_torso_with_a_liver, a_torso_with_a_liver_lesion, model=model)
         assert (result.info["model"], result.info["method"]) == (model, "local")
         assert "There is no kept run of this CT, so the edit started from the CT itself." in result.info["notices"]
-        far = beyond(a_torso_with_a_liver, a_torso_with_a_liver_lesion)
+        far = beyond(a_torso_with_a_liver, a_torso_with_a_liver_lesion, result.info["margin_mm"])
         assert (result.image.array[far] == a_synthetic_ct.array[far]).all()
         assert (result.image.array != a_synthetic_ct.array)[~far].any()
 
