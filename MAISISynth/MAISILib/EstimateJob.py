@@ -9,7 +9,7 @@ import numpy as np
 from maisi.protocol import Estimate, Estimated
 from MAISILib.Worker import Worker
 
-REFUSALS = ("input", "oom")  # kinds of error with which the job itself would end, too
+REFUSALS = ("input", "oom", "connection")  # kinds of error with which the job itself would end, too
 
 
 class EstimateJob:

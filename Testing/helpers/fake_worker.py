@@ -103,7 +103,7 @@ def misunderstand(request: Synthesize, cancelled: set[int]) -> None:
     say(Failure(job=0, error="input", message="The request could not be read."))
 
 
-def loseConnection(request: Synthesize, cancelled: set[int]) -> None:
+def loseConnection(request: Synthesize | Estimate, cancelled: set[int]) -> None:
     """As a relay says it; and then it is slow to end."""
     say(Failure(job=0, error="connection", message="The connection to gpu1 broke off: start again."))
     time.sleep(600)
@@ -118,8 +118,8 @@ def answerWithNoise(request: Synthesize, cancelled: set[int]) -> None:
 
 def estimate(request: Estimate) -> None:
     """A second for each voxel along the first axis; "too-large" does not fit."""
-    if request.options["model"] == "crash":
-        crash(request, set())
+    if request.options["model"] in ("crash", "disconnected"):
+        ACTS[request.options["model"]](request, set())
     elif request.options["model"] == "too-large":
         sentence = "It needs about 40.0 GB, but cpu has only 1.0 GB free; crop the segmentation."
         say(Failure(request.job, "oom", sentence))
