@@ -14,11 +14,9 @@ from MAISILib.EnvironmentCheck import EnvironmentCheck
 from MAISILib.Interpreter import Interpreter
 from MAISILib.ModelCommand import ModelCommand
 from MAISILib.ModelTable import ModelRow, ModelTable, consentText, modelTable, toldTable, unknownTable
-from MAISILib.Settings import Settings
+from MAISILib.Settings import AUTO, Settings
 from MAISILib.Translate import _
 from MAISILib.Worker import Worker
-
-AUTO = "auto"
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from maisi.errors import InputError
 from maisi.labels import LABELS
 from maisi.vary.series import Item
 from MAISILib import Dependencies
-from MAISILib.Settings import Settings
+from MAISILib.Settings import AUTO, Settings
 from MAISILib.Translate import _
 from MAISISynthLib.JobPresenter import JobPresenter
 from MAISISynthLib.VaryChoices import VaryChoices
@@ -19,7 +19,6 @@ from MAISISynthLib.VaryJob import VaryJob
 from MAISISynthLib.VaryLogic import VaryLogic
 
 ERRORS_SHOWN = 3
-AUTO = "auto"  # the device for a computer whose devices nobody has told
 
 
 @dataclass(frozen=True)
