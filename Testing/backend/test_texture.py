@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from maisi.texture import noise_within, noise_level, with_own_texture
+from maisi.texture import noise_level, noise_within, with_own_texture
 
 SPACING = np.array([1.0, 1.0, 3.0])
 SHAPE = (40, 40, 12)
@@ -73,7 +73,7 @@ class TestWithOwnTexture:
         image = base + ct_noise(rng, 15)
         image[18:21, :, 5:7] += 800
         result = with_own_texture(image, base, base + 880 * a_lesion, a_lesion, 15.0, SPACING)
-        assert result[a_lesion].max() < 30 + 6 * 15
+        assert result[a_lesion].max() < 30 + 8 * 15  # noise at most; the vessel has 800
 
     def test_a_lesion_without_a_host_around_it(self, rng, a_lesion):
         base = np.full(SHAPE, 100, np.float32)
