@@ -55,6 +55,12 @@ class RunConfig(Section):
     checkpoint_steps: NonNegativeInt = Field(0, description="Steps between checkpoints, besides the minutes; 0: none")
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: CUDA where there is one")
 
+    parallel: Literal["ddp", "zero"] = Field(
+        "ddp",
+        description="What each process holds: ddp: everything; zero: of the optimizer's state only its share, "
+        "which saves up to 8 bytes a weight",
+    )
+
     @model_validator(mode="after")
     def _one_length(self) -> RunConfig:
         if [self.steps, self.epochs, self.hours].count(None) != 2:

@@ -81,7 +81,7 @@ def test_equal_sets_are_at_0_and_others_are_not(two_sets, a_network, tmp_path):
 def test_degradations_rank_as_they_should(an_efficientnet_cache, tmp_path):
     """Rendered anatomy against itself with more and more noise, and with more and more blur."""
     from maisi.masks.phantom import phantom
-    from maisi.train.render import render_pair
+    from maisi.train.embedded.render import render_pair
 
     labels = phantom(3, (64, 64, 24), (5.0, 5.0, 5.0))
     hu = render_pair(labels, labels, np.random.default_rng(0))[0].array.astype(float)

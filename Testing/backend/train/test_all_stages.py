@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from helpers.prepared_folder import an_item, write_prepared
@@ -52,7 +54,10 @@ def test_every_stage_trains_and_the_networks_become_a_model(tmp_path, prepared, 
     networks = {"autoencoder": autoencoder, "unet": again}
     controlnet = trained(runs, "controlnet", prepared, networks)
     masks = trained(runs, "mask_autoencoder", prepared)
-    trained(runs, "mask_diffusion", prepared, {"mask_autoencoder": masks})
+    sizes = trained(runs, "mask_diffusion", prepared, {"mask_autoencoder": masks})
+    percentiles = json.loads((sizes / "weights" / "organ_sizes.json").read_text())["percentiles_ml"]
+    assert (len(percentiles), len(percentiles[1]), percentiles[4][0]) == (10, 101, None)
+    assert percentiles[1][50] == pytest.approx(14**3 * 1.5 * 1.5 * 2 / 1000, rel=0.1)  # liver
     for run in runs.iterdir():
         metrics = Metrics(run / "metrics.jsonl")
         metrics.poll()

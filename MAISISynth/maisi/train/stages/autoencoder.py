@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from maisi.models.networks import Autoencoder
 from maisi.train.config import TrainConfig
 from maisi.train.losses.perceptual import PerceptualLoss
+from maisi.train.losses.scanner import as_scanned
 from maisi.train.losses.vae import edge_error, kl_divergence, reconstruction_error, window_error
 from maisi.train.stage import Batch, Progress
 from maisi.train.stages.prepared_stage import PreparedStage
@@ -81,12 +82,13 @@ class AutoencoderStage(PreparedStage):
             return self._discriminator_loss(batch, generator)
         image, settings = batch["image"], self.settings
         mean, sigma, output = self._reconstruct(image, generator)
-        self._made = batch, output.detach()
-        parts = self._fit(output, image, generator)
+        seen = self._as_scanned(output, generator)
+        self._made = batch, seen.detach()
+        parts = self._fit(output, image, generator, seen)
         if settings.freeze == "none":
             parts["kl"] = settings.kl_weight, kl_divergence(mean, sigma)
         if settings.adversarial_weight and progress.fraction >= settings.adversarial_from:
-            judged = self._judged(output, real=True, by_discriminator=False)
+            judged = self._judged(seen, real=True, by_discriminator=False)
             parts["adversarial"] = settings.adversarial_weight, judged
         figures = {name: value.detach() for name, (_, value) in parts.items()}
         return _weighted(parts), {**figures, "latent_std": mean.detach().float().std()}
@@ -96,7 +98,7 @@ class AutoencoderStage(PreparedStage):
         image = batch["image"]
         mean, sigma = self.autoencoder.encode(image)
         output = self.autoencoder.decode(mean)
-        parts = self._fit(output, image, generator)
+        parts = self._fit(output, image, generator, self._as_scanned(output, generator))
         parts["kl"] = self.settings.kl_weight, kl_divergence(mean, sigma)
         psnr = -10 * math.log10(max(reconstruction_error(output, image, "l2").item(), 1e-12))
         figures = {name: value.item() for name, (_, value) in parts.items()}
@@ -124,8 +126,15 @@ class AutoencoderStage(PreparedStage):
             latents = mean + sigma * torch.randn(mean.shape, generator=generator).to(mean)
         return mean, sigma, self.autoencoder.decode(latents)
 
-    def _fit(self, output: Tensor, image: Tensor, generator: torch.Generator) -> dict[str, tuple[float, Tensor]]:
-        """Weight and value of the parts that compare images."""
+    def _as_scanned(self, output: Tensor, generator: torch.Generator) -> Tensor:
+        """What the judges of realism see: with the noise that the model adds to its images, if it does."""
+        noise = self.start.variant.noise
+        return as_scanned(output, noise, self.start.variant.intensity, generator) if noise else output
+
+    def _fit(
+        self, output: Tensor, image: Tensor, generator: torch.Generator, seen: Tensor | None = None
+    ) -> dict[str, tuple[float, Tensor]]:
+        """Weight and value of the parts that compare images; ``seen``: ``output`` with the scanner's noise, if any."""
         settings = self.settings
         parts = {"reconstruction": (1.0, reconstruction_error(output, image, settings.reconstruction))}
         if settings.edge_weight:
@@ -134,7 +143,10 @@ class AutoencoderStage(PreparedStage):
             low, high = self.start.variant.intensity.to_unit(torch.tensor(settings.window)).tolist()
             parts["window"] = settings.window_weight, window_error(output, image, low, high)
         if settings.perceptual_weight:
-            parts["perceptual"] = settings.perceptual_weight, self._perceptual(output, image, generator)
+            parts["perceptual"] = (
+                settings.perceptual_weight,
+                self._perceptual(output if seen is None else seen, image, generator),
+            )
         return parts
 
     def _discriminator_loss(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
@@ -142,7 +154,7 @@ class AutoencoderStage(PreparedStage):
             output = self._made[1]
         else:
             with torch.no_grad():
-                output = self._reconstruct(batch["image"], generator)[2]
+                output = self._as_scanned(self._reconstruct(batch["image"], generator)[2], generator)
         loss = (self._judged(output, real=False) + self._judged(batch["image"], real=True)) / 2
         return loss, {}
 

@@ -51,6 +51,7 @@ class ControlNetStage(LatentStage):
             raise InputError(
                 'controlnet.contrastive.target "pair" and data.pairs belong together; set both or neither of them.'
             )
+        self.classes = read_classes(config.data.prepared)
         unet, scale_factor = start.load("unet", needed=not self.settings.train_unet)
         controlnet: ControlNet = start.build("controlnet")
         found = start.state("controlnet")
@@ -106,8 +107,8 @@ class ControlNetStage(LatentStage):
         return {"score": flow.item(), "inside": inside.item(), "outside": outside.item()}
 
     def export(self, folder: Path) -> list[Path]:
-        factors, classes = {"unet": self.scale_factor.item()}, read_classes(self.config.data.prepared)
-        return [write_weights(folder, role, net, factors.get(role), classes) for role, net in self.averaged().items()]
+        factors, networks = {"unet": self.scale_factor.item()}, self.averaged()
+        return [write_weights(folder, role, net, factors.get(role), self.classes) for role, net in networks.items()]
 
     # ---- passes
 
