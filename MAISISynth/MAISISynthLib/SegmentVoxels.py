@@ -30,6 +30,7 @@ class SegmentVoxels:
 
     def __init__(self, segmentationNode: slicer.vtkMRMLSegmentationNode) -> None:
         self.grid = segmentationGrid(segmentationNode)
+        self._toGrid = np.linalg.inv(self.grid.localAffine)
         self._node = segmentationNode
         self._segmentation = segmentationNode.GetSegmentation()
         if self._segmentation.GetSourceRepresentationName() != BINARY_LABELMAP:
@@ -104,9 +105,9 @@ class SegmentVoxels:
         """``[3]`` grid index of the image's first voxel; None if its voxels do not lie on those of the grid."""
         matrix = vtk.vtkMatrix4x4()
         image.GetImageToWorldMatrix(matrix)
-        toGrid = np.linalg.inv(self.grid.localAffine) @ slicer.util.arrayFromVTKMatrix(matrix)
+        toGrid = self._toGrid @ slicer.util.arrayFromVTKMatrix(matrix)
         low = toGrid[:3, :3] @ image.GetExtent()[::2] + toGrid[:3, 3]
-        same = np.allclose(toGrid[:3, :3], np.eye(3), atol=1e-4) and np.allclose(low, low.round(), atol=1e-2)
+        same = np.abs(toGrid[:3, :3] - np.eye(3)).max() < 1e-4 and np.abs(low - low.round()).max() < 1e-2
         return low.round().astype(int) if same else None
 
     @staticmethod
