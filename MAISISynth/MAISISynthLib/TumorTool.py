@@ -1,4 +1,4 @@
-"""What the mouse does with tumors, as positions in RAS mm: grab, drag, grow, release. No Qt, no view.
+"""What the mouse does with tumors: grab one or an end of its axes, drag, grow, release. No Qt, no view.
 
 While a tumor is held only ``lesion`` changes, to be drawn as an outline; releasing writes it, as one act to undo.
 """
@@ -10,10 +10,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from maisi.masks.lesion import Lesion
+from MAISISynthLib.Sight import Sight
 from MAISISynthLib.TumorEdit import TumorEdit
+from MAISISynthLib.TumorHandles import MIN_RADIUS, Handle, TumorHandles
 
-MIN_RADIUS = 1.0  # mm
-DRAG_STARTS = 2.0  # mm; a hand is never quite still
+DRAG_STARTS = 2.0  # mm or, of a handle, pixels; a hand is never quite still
 _LOOK_INTO, _LOOK_STEP = 80.0, 1.0  # mm from a surface clicked in a 3D view
 
 Vector = Sequence[float]
@@ -33,6 +34,8 @@ class TumorTool:
         self._tumors = tumors
         self._segmentId: str | None = None
         self._held: Lesion | None = None
+        self._handle: Handle | None = None
+        self._pressed = np.zeros(2)  # the pixel where the handle was taken
         self.origin = np.zeros(3)
 
     def grab(self, position: Vector, direction: Vector | None = None) -> None:
@@ -53,11 +56,34 @@ class TumorTool:
             self._held = self._tumors.lesion(self._segmentId)
         self.lesion, self.origin = self._held, np.asarray(place, float)
 
-    def drag(self, position: Vector) -> None:
-        """Move the held tumor along; a new one is drawn out to the size that reaches here."""
+    def grabHandle(self, segmentId: str, sight: Sight, xy: Vector) -> bool:
+        """Take hold of an end of an axis of this tumor, if a pixel of a view is on one; False if not.
+
+        Raises:
+            InputError: the segment is no tumor.
+        """
+        lesion = self._tumors.lesion(segmentId)
+        handle = TumorHandles(lesion, sight).at(xy)
+        if handle is not None:
+            self._segmentId, self._held, self._handle = segmentId, lesion, handle
+            self._pressed, self.lesion, self.origin = np.array(xy, float), lesion, handle.position
+        return handle is not None
+
+    def drag(self, sight: Sight, xy: Vector) -> None:
+        """Move the held tumor along, or the end of its axis; a new one is drawn out to the size that reaches here.
+
+        Args:
+            sight: of the view in which the mouse is. xy: its pixel.
+        """
         if self._held is None:
             return
-        way = np.asarray(position, float) - self.origin
+        if self._handle is not None:
+            way = np.asarray(xy, float) - self._pressed
+            if np.linalg.norm(way) >= DRAG_STARTS:
+                handles = TumorHandles(self._held, sight)
+                self.lesion = handles.stretched(self._handle, self._handle.pixel + way)
+            return
+        way = sight.under(xy, self.origin) - self.origin
         if np.linalg.norm(way) < DRAG_STARTS:
             return
         if self._segmentId is None:
@@ -90,7 +116,7 @@ class TumorTool:
 
     def cancel(self) -> None:
         """Let go without writing."""
-        self.lesion = self._held = self._segmentId = None
+        self.lesion = self._held = self._segmentId = self._handle = None
 
     def _changed(self) -> bool:
         return self._segmentId is None or self.lesion != self._tumors.lesion(self._segmentId)
