@@ -24,7 +24,7 @@ class TumorTool:
     """One press of the mouse, from ``grab`` to ``release``.
 
     Attributes:
-        lesion: what will be written on release; None while nothing is held.
+        lesion: what will be written on release; None while nothing is held. segmentId: of the held tumor; None if new.
         radius: of new tumors, mm. origin: where the mouse took hold, RAS mm.
     """
 
@@ -32,29 +32,33 @@ class TumorTool:
         self.lesion: Lesion | None = None
         self.radius = radius
         self._tumors = tumors
-        self._segmentId: str | None = None
+        self.segmentId: str | None = None
         self._held: Lesion | None = None
         self._handle: Handle | None = None
         self._pressed = np.zeros(2)  # the pixel where the handle was taken
         self.origin = np.zeros(3)
 
-    def grab(self, position: Vector, direction: Vector | None = None) -> None:
-        """Take hold of the tumor at a place, or of a new one where there is none.
+    def grab(self, position: Vector, direction: Vector | None = None, new: bool = True) -> bool:
+        """Take hold of the tumor at a place, or of a new one where there is none; whether something is held.
 
         Args:
             direction: of sight, when the place is on a surface in a 3D view: what is meant lies behind it.
+            new: False holds nothing where there is no tumor.
 
         Raises:
-            InputError: no tumor grows there.
+            InputError: a new tumor is meant, and none grows there.
         """
         place = self._behind(position, direction)
-        self._segmentId = self._tumors.tumorAt(place)
-        if self._segmentId is None:
+        self.segmentId = self._tumors.tumorAt(place)
+        if self.segmentId is None and not new:
+            return False
+        if self.segmentId is None:
             kind = self._tumors.kindAt(place)
             self._held = Lesion(kind, tuple(place), (self.radius,) * 3, seed=np.random.default_rng().integers(2**31))
         else:
-            self._held = self._tumors.lesion(self._segmentId)
+            self._held = self._tumors.lesion(self.segmentId)
         self.lesion, self.origin = self._held, np.asarray(place, float)
+        return True
 
     def grabHandle(self, segmentId: str, sight: Sight, xy: Vector) -> bool:
         """Take hold of an end of an axis of this tumor, if a pixel of a view is on one; False if not.
@@ -65,7 +69,7 @@ class TumorTool:
         lesion = self._tumors.lesion(segmentId)
         handle = TumorHandles(lesion, sight).at(xy)
         if handle is not None:
-            self._segmentId, self._held, self._handle = segmentId, lesion, handle
+            self.segmentId, self._held, self._handle = segmentId, lesion, handle
             self._pressed, self.lesion, self.origin = np.array(xy, float), lesion, handle.position
         return handle is not None
 
@@ -86,7 +90,7 @@ class TumorTool:
         way = sight.under(xy, self.origin) - self.origin
         if np.linalg.norm(way) < DRAG_STARTS:
             return
-        if self._segmentId is None:
+        if self.segmentId is None:
             self.lesion = self._held.stretched((max(float(np.linalg.norm(way)), MIN_RADIUS) / self.radius,) * 3)
         else:
             self.lesion = self._held.moved(tuple(way))
@@ -99,15 +103,22 @@ class TumorTool:
             step = max(mm, MIN_RADIUS - min(self.lesion.radii))
             self.lesion, self._held = self.lesion.grown(step), self._held.grown(step)
 
+    @property
+    def changed(self) -> bool:
+        """Whether releasing would write something."""
+        if self.lesion is None:
+            return False
+        return self.segmentId is None or self.lesion != self._tumors.lesion(self.segmentId)
+
     def release(self) -> str | None:
         """Write what was held, if it changed; returns its segment ID, None if nothing was held.
 
         Raises:
             InputError: it does not fit there; nothing was changed and nothing is held any more.
         """
-        segmentId, lesion, changed = self._segmentId, self.lesion, self._changed()
+        segmentId, lesion, changed = self.segmentId, self.lesion, self.changed
         self.cancel()
-        if lesion is None or not changed:
+        if not changed:
             return segmentId
         if segmentId is None:
             return self._tumors.add(lesion)
@@ -116,10 +127,7 @@ class TumorTool:
 
     def cancel(self) -> None:
         """Let go without writing."""
-        self.lesion = self._held = self._segmentId = self._handle = None
-
-    def _changed(self) -> bool:
-        return self._segmentId is None or self.lesion != self._tumors.lesion(self._segmentId)
+        self.lesion = self._held = self.segmentId = self._handle = None
 
     def _behind(self, position: Vector, direction: Vector | None) -> np.ndarray:
         start = np.asarray(position, float)

@@ -122,6 +122,39 @@ def test_paint_place_synthesize_grow_synthesize_the_change_and_undo(a_window, an
     window.waitForVolume("hepatic tumor", lambda volume: placed < volume < grown)
 
 
+def test_a_tumor_is_dragged_stretched_turned_and_copied(a_window, an_anatomy):
+    window, (_here, there) = a_window, twoPlacesInTheLiver(an_anatomy)
+    listed = window.tumors()
+    window.click("#place")
+    window.clickAt(there + np.array([0, -20, 0]))
+    window.rest(2)
+    (name,) = set(window.tumors()) - set(listed)
+    placed = window.volume(name)
+    window.drag(there + np.array([0, -20, 0]), there)
+    window.rest(1)
+    moved = window.picture()
+    assert window.volume(name) == pytest.approx(placed, rel=0.2)
+    window.drag(there + np.array([10, 0, 0]), there + np.array([16, 0, 0]))
+    stretched = window.waitForVolume(name, lambda volume: volume > 1.3 * placed)
+    assert window.picture() != moved
+
+    window.click("#turn")
+    window.click("#turn-axial")
+    window.rest(1)
+    assert window.volume(name) == pytest.approx(stretched, rel=0.1)
+    window.click("#duplicate")
+    window.rest(1)
+    assert len(window.tumors()) == len(listed) + 2
+    window.click("#undo")
+    window.click("#undo")
+    window.click("#undo")
+    window.waitForVolume(name, lambda volume: volume == pytest.approx(placed, rel=0.2))
+    window.click("#undo")
+    window.click("#undo")
+    window.rest(1)
+    assert window.tumors() == listed, "one step of undo for each act"
+
+
 def test_cancel_in_the_middle_and_a_scene_that_reopens(a_window, an_anatomy, a_scene, tmp_path):
     from MAISISynthLib.LabelMapping import mapSegments
     from MAISISynthLib.TumorEdit import TumorEdit
