@@ -12,7 +12,7 @@ from MAISISynthLib.Sight import Sight
 
 MIN_RADIUS, MAX_RADIUS = 1.0, 80.0  # mm
 REACH = 9.0  # pixels from the middle of a handle
-_FORESHORTENED = 0.35  # sine of the angle to the line of sight below which an axis has no handles
+_FORESHORTENED = 0.5  # sine of the angle to the line of sight below which an axis has no handles
 
 
 @dataclass(frozen=True, eq=False)

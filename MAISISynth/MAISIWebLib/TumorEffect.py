@@ -66,9 +66,16 @@ class TumorPipeline(SegmentationEffectPipeline[TumorEffect]):
         }
 
     def CanProcessInteractionEvent(self, event) -> tuple[bool, float]:
+        """What is claimed here is lost to the view: a press on nothing is left to it, which may turn the camera."""
         kind = event.GetType()
-        shift = event.GetModifiers() & vtk.vtkEvent.ShiftModifier
-        return bool(self.IsActive() and kind in self._reactions and (kind not in WHEEL or shift)), 0.0
+        if not self.IsActive() or kind not in self._reactions:
+            return False, 0.0
+        if kind in WHEEL:
+            return bool(event.GetModifiers() & vtk.vtkEvent.ShiftModifier), 0.0
+        if kind == vtk.vtkCommand.LeftButtonPressEvent:
+            self._tool = self._effect.grab(self._sight(), self.GetRenderer(), event.GetDisplayPosition())
+            return self._tool is not None, 0.0
+        return kind == vtk.vtkCommand.MouseMoveEvent or self._tool is not None, 0.0
 
     def ProcessInteractionEvent(self, event) -> bool:
         return self._reactions[event.GetType()](event)
@@ -123,13 +130,10 @@ class TumorPipeline(SegmentationEffectPipeline[TumorEffect]):
             self.RequestRender()
         return self._effect.placing and sight.isSlice
 
-    def _onPress(self, event) -> bool:
-        sight = self._sight()
-        self._tool = self._effect.grab(sight, self.GetRenderer(), event.GetDisplayPosition())
-        if self._tool is not None:
-            self._ring.hide()
-            self._draw(sight)
-        return self._tool is not None
+    def _onPress(self, _event) -> bool:
+        self._ring.hide()
+        self._draw(self._sight())
+        return True
 
     def _draw(self, sight: Sight) -> None:
         self._preview.show(self._tool.lesion, self.GetRenderer(), self._sliceNode())
@@ -137,8 +141,6 @@ class TumorPipeline(SegmentationEffectPipeline[TumorEffect]):
         self.RequestRender()
 
     def _onRelease(self, _event) -> bool:
-        if self._tool is None:
-            return False
         tool = self._tool
         self._letGo()
         self._effect.released(tool)

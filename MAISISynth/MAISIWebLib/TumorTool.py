@@ -118,14 +118,20 @@ class TumorTool:
     # ---- what the user does
 
     def _grab(self, sight: Sight, renderer: vtk.vtkRenderer, xy: Sequence[float]) -> MouseTool | None:
-        """A handle of the selected lesion, the lesion there, a new one while placing, or None."""
+        """A handle of the selected lesion, the lesion there, a new one while placing, or None.
+
+        In a 3D view an old lesion has handles only: elsewhere the mouse turns the view.
+        """
         state, tool = self.state.data, MouseTool(self._edit, self.state.data.radius)
         with self._told():
             if not state.placing and self._selectedLesion() and tool.grabHandle(state.selected, sight, xy):
                 return tool
-            place = sight.under(xy) if sight.isSlice else surfaceAt(renderer, xy)
-            direction = None if sight.isSlice else sight.line(xy)[1]
-            if place is not None and tool.grab(place, direction, new=state.placing):
+            if sight.isSlice:
+                held = tool.grab(sight.under(xy), new=state.placing)
+            else:
+                surface = surfaceAt(renderer, xy) if state.placing else None
+                held = surface is not None and tool.grab(surface, sight.line(xy)[1])
+            if held:
                 state.selected = tool.segmentId or state.selected
                 return tool
         return None
