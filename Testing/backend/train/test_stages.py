@@ -127,7 +127,7 @@ def controlnet_config(tmp_path, a_unet, **settings):
 @pytest.mark.parametrize("target", ["paper", "code"])
 def test_controlnet_learns_a_batch(tmp_path, a_unet, target):
     stage = tiny_stage(controlnet_config(tmp_path, a_unet, contrastive={"target": target}))
-    first, last = lower_loss(stage, latent_batch(2), steps=10)
+    first, last = lower_loss(stage, latent_batch(2), steps=6)
     assert last < first
 
 
@@ -260,9 +260,9 @@ class TestJointTraining:
         latent = torch.stack([one["latent"], one["latent"] + (one["labels"] == 26).float()[:, :, ::4, ::4, ::4]], 1)
         batch = {**one, "latent": latent, "labels": torch.stack([one["healed"], one["labels"]], 1)}
         _, before = stage("network", batch, generator(), BEGIN)
-        lower_loss(stage, batch)
+        lower_loss(stage, batch, steps=15)
         _, after = stage("network", batch, generator(), BEGIN)
-        assert after["difference"] < 0.8 * before["difference"]
+        assert after["difference"] < 0.9 * before["difference"]
         assert stage.validate(batch, generator()).keys() == {"score", "flow", "difference"}
 
     def test_pairs_and_their_target_belong_together(self, tmp_path, a_unet):
@@ -292,13 +292,17 @@ class TestAutoencoder:
         pytest.importorskip("efficientnet_lite_pytorch")
         stage = tiny_stage(tiny_config("autoencoder", tmp_path, **SMALL_DISCRIMINATOR))
         assert stage.players == ("network", "discriminator")
-        first, last = lower_loss(stage, an_image(), steps=12)
+        first, last = lower_loss(stage, an_image(), steps=6)
         assert last < first
         _, figures = stage("network", an_image(), generator(), BEGIN)
         assert figures.keys() == {"reconstruction", "kl", "perceptual", "adversarial", "latent_std"}
         assert stage.validate(an_image(), generator())["psnr"] > 5
-        (path,) = stage.export(tmp_path)
+        path, _ = stage.export(tmp_path / "run" / "weights")
         assert read_checkpoint(path).state.keys() == stage.autoencoder.state_dict().keys()
+        weights = {"autoencoder": str(tmp_path / "run")}
+        again = tiny_stage(tiny_config("autoencoder", tmp_path, weights=weights, **SMALL_DISCRIMINATOR), seed=7)
+        for mine, other in zip(again.parameters(), stage.parameters(), strict=True):
+            assert torch.equal(mine, other)
 
     def test_players_have_their_own_parameters(self, tmp_path):
         stage = tiny_stage(tiny_config("autoencoder", tmp_path, perceptual_weight=0, **SMALL_DISCRIMINATOR))
@@ -325,7 +329,7 @@ class TestAutoencoder:
         stage = tiny_stage(tiny_config("autoencoder", tmp_path, freeze="encoder", **PLAIN))
         batch = an_image()
         before = stage.autoencoder.encode(batch["image"])[0]
-        first, last = lower_loss(stage, batch, steps=12)
+        first, last = lower_loss(stage, batch, steps=6)
         assert last < first
         assert torch.equal(before, stage.autoencoder.encode(batch["image"])[0])
 
