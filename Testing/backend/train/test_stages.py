@@ -236,10 +236,17 @@ class TestJointTraining:
         stage("network", latent_batch(2), generator(), BEGIN)[0].backward()
         assert all(p.grad is not None for p in stage.parameters_of("network"))
         assert {path.name for path in stage.export(tmp_path)} == {"unet.safetensors", "controlnet.safetensors"}
-        ones = [torch.ones((1000, 1, 1, 1, 1))], torch.ones((1000, 1, 1, 1, 1))
-        down, middle = stage._sometimes(ones, generator())
-        assert middle.mean().item() == pytest.approx(0.5, abs=0.05)
-        assert torch.equal(down[0], middle)
+        noisy = stage.noisy(latent_batch(), generator())
+        many = noisy._replace(x=noisy.x.expand(1000, -1, -1, -1, -1))
+        assert stage._kept(many, generator()).mean().item() == pytest.approx(0.5, abs=0.05)
+
+    def test_an_image_without_its_mask_has_no_contrast(self, tmp_path):
+        stage = tiny_stage(
+            tiny_config("controlnet", tmp_path, train_unet=True, without_mask=0.99, initial_output=0.05, scale_factor=1)
+        )
+        torch.nn.init.normal_(stage.controlnet.controlnet_cond_embedding.conv_out.conv.weight)
+        _, figures = stage("network", latent_batch(), generator(), BEGIN)
+        assert figures["inside"] == figures["outside"] == 0
 
     def test_pairs_learn_their_difference(self, tmp_path):
         contrastive = {"target": "pair", "weight": 1.0, "later_weight": 1.0}
