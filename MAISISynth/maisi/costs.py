@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from maisi.metering import Cost, meter
 from maisi.models.fast import accelerate
-from maisi.models.networks import COMPRESSION, LATENT_CHANNELS, MASK_BITS, Conditions, build_networks
+from maisi.models.networks import COMPRESSION, MASK_BITS, Conditions, build_networks
 from maisi.tiling.chain import Chain, decoder_chain, embedding_chain
 from maisi.tiling.tile_plan import TILE_SIZES, TileCost, pass_cost, plan_tiles
 from maisi.tiling.tiles import Tiles
@@ -55,7 +55,7 @@ class StageCosts:
     @cached_property
     def step(self) -> Cost:
         """One evaluation of ControlNet and UNet."""
-        latents = self._empty(LATENT_CHANNELS, 1)
+        latents = self._empty(self.networks["unet"].latent_channels, 1)
         takes = self.networks["unet"].state_dict().keys()
         has = {name: any(key.startswith(name) for key in takes) for name in ("class_emb", "top_", "bottom_")}
         with torch.device("meta"):
@@ -107,14 +107,16 @@ class StageCosts:
     @cached_property
     def decode(self) -> Cost:
         """Decoding the whole at once."""
-        return meter(lambda: self.networks["autoencoder"].decode(self._empty(LATENT_CHANNELS, 1)))
+        autoencoder = self.networks["autoencoder"]
+        return meter(lambda: autoencoder.decode(self._empty(autoencoder.latent_channels, 1)))
 
     @cached_property
     def decode_windows(self) -> Cost:
         """Decoding in the reference's windows."""
         window = FROM_MASK.places(self.shape)[0]
-        latents = torch.empty(1, LATENT_CHANNELS, *(s.stop - s.start for s in window), dtype=self.dtype, device="meta")
-        cost = meter(lambda: self.networks["autoencoder"].decode(latents))
+        autoencoder, size = self.networks["autoencoder"], (s.stop - s.start for s in window)
+        latents = torch.empty(1, autoencoder.latent_channels, *size, dtype=self.dtype, device="meta")
+        cost = meter(lambda: autoencoder.decode(latents))
         stitched = 3 * prod(self.shape) * COMPRESSION**3 * self.value_bytes  # sums, weights and their ratio
         return Cost(cost.flop * len(FROM_MASK.places(self.shape)), cost.bytes + stitched)
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from maisi.errors import Cancelled, InputError
-from maisi.models.networks import COMPRESSION, LATENT_CHANNELS, Autoencoder
+from maisi.models.networks import COMPRESSION, Autoencoder
 from maisi.models.norms import Statistics
 from maisi.models.variants import Variant
 from maisi.models.weights import Networks
@@ -168,7 +168,7 @@ def encode(
     network, device = networks.autoencoder, networks.device
     dtype = next(network.parameters()).dtype
     shape = [n // COMPRESSION for n in image.shape]
-    latents = torch.empty((1, LATENT_CHANNELS, *shape), device=device)
+    latents = torch.empty((1, networks.variant.latent_channels, *shape), device=device)
 
     def read(box: Box) -> Tensor:
         values = torch.from_numpy(np.array(image.array[box], order="C")).to(device)
@@ -209,11 +209,12 @@ def encode_distribution(
         mean, sigma = network.encode(read((...,)))
         return mean.float(), sigma.float()
     moments = (network.quant_conv_mu.conv, network.quant_conv_log_sigma.conv)
-    both = torch.nn.Conv3d(moments[0].in_channels, 2 * LATENT_CHANNELS, kernel_size=1, device=device, dtype=dtype)
+    channels = 2 * moments[0].out_channels
+    both = torch.nn.Conv3d(moments[0].in_channels, channels, kernel_size=1, device=device, dtype=dtype)
     both.weight.copy_(torch.cat([conv.weight for conv in moments]))
     both.bias.copy_(torch.cat([conv.bias for conv in moments]))
     shape = [n // COMPRESSION for n in unit.shape[2:]]
-    found = torch.empty((1, 2 * LATENT_CHANNELS, *shape), device=device)
+    found = torch.empty((1, channels, *shape), device=device)
 
     def write(box: Box, part: Tensor) -> None:
         found[(..., *box)] = part.float()

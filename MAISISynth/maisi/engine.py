@@ -18,7 +18,7 @@ from maisi.devices import resolve_device
 from maisi.errors import OutOfMemoryError
 from maisi.mask_embedding import embed_in_tiles
 from maisi.models.fast import accelerate, compile_network
-from maisi.models.networks import COMPRESSION, LATENT_CHANNELS
+from maisi.models.networks import COMPRESSION
 from maisi.models.variants import get_variant
 from maisi.models.weights import ROLES, Networks, load_networks
 from maisi.options import Options
@@ -147,11 +147,12 @@ def loaded_networks(plan: Plan, options: Options, masked: bool = True) -> Networ
 
 def _can_be_kept(plan: Plan, labels: LabelVolume | None, options: Options) -> bool:
     """Whether the image can be edited locally later, and what that needs can be kept."""
-    schedule = get_variant(options.model).schedule
+    variant = get_variant(options.model)
+    schedule = variant.schedule
     if labels is None or options.compatible or schedule.kind != "rectified_flow":
         return False
     calls = network_calls(options, schedule)
-    return RUNS.has_room_for(calls * 2 * LATENT_CHANNELS * prod(plan.model_shape) // COMPRESSION**3)
+    return RUNS.has_room_for(calls * 2 * variant.latent_channels * prod(plan.model_shape) // COMPRESSION**3)
 
 
 @lru_cache(maxsize=1)

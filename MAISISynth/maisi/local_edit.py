@@ -178,7 +178,8 @@ class _Job:
         tiles = self.plan.decoding
         with on_device(networks, self.plan, "autoencoder"):
             latents = encode(networks, seen, tiles=tiles and replace(tiles, cuts=()), cancelled=cancelled)
-        noise = initial_noise(self.options.seed, self.grid.model_shape)[0][(slice(None), *place)]
+        channels = networks.variant.latent_channels
+        noise = initial_noise(self.options.seed, self.grid.model_shape, channels)[0][(slice(None), *place)]
         past = Straight(latents[0].cpu() * networks.scale_factor, noise, place)
         change, _states = self._sample(networks, past, progress, cancelled)
         statistics = {}

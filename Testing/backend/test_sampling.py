@@ -198,4 +198,4 @@ def test_conditions_that_do_not_fit_the_model_are_told():
 )
 def test_a_start_that_does_not_fit_is_told(start, message):
     with pytest.raises(InputError, match=message):
-        start.check((32, 32, 32))
+        start.check((32, 32, 32), 4)

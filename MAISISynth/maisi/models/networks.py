@@ -16,7 +16,7 @@ from monai.apps.generation.maisi.networks.controlnet_maisi import ControlNetMais
 from monai.apps.generation.maisi.networks.diffusion_model_unet_maisi import DiffusionModelUNetMaisi
 from torch import Tensor, nn
 
-LATENT_CHANNELS = 4
+LATENT_CHANNELS = 4  # of the released models; others may tell their own
 COMPRESSION = 4  # image voxels per latent voxel, along each axis
 MASK_BITS = 8
 
@@ -56,12 +56,12 @@ class Autoencoder(AutoencoderKlMaisi):
     Convolutions are not split (the numbers are the same, FACTS 1.3). ``encode`` returns mean and standard deviation.
     """
 
-    def __init__(self, **config: Any) -> None:
+    def __init__(self, latent_channels: int = LATENT_CHANNELS, **config: Any) -> None:
         super().__init__(
             spatial_dims=3,
             in_channels=1,
             out_channels=1,
-            latent_channels=LATENT_CHANNELS,
+            latent_channels=latent_channels,
             attention_levels=[False] * len(config["num_channels"]),
             with_encoder_nonlocal_attn=False,
             with_decoder_nonlocal_attn=False,
@@ -72,20 +72,22 @@ class Autoencoder(AutoencoderKlMaisi):
             save_mem=False,
             **config,
         )
+        self.latent_channels = latent_channels
 
 
 class DiffusionUNet(DiffusionModelUNetMaisi):
     """Velocity (or noise) network of latents, conditioned on time (1000 = noise) and :class:`Conditions`."""
 
-    def __init__(self, **config: Any) -> None:
+    def __init__(self, latent_channels: int = LATENT_CHANNELS, **config: Any) -> None:
         super().__init__(
             spatial_dims=3,
-            in_channels=LATENT_CHANNELS,
-            out_channels=LATENT_CHANNELS,
+            in_channels=latent_channels,
+            out_channels=latent_channels,
             include_spacing_input=True,
             use_flash_attention=False,
             **config,
         )
+        self.latent_channels = latent_channels
 
     def forward(
         self,
@@ -128,10 +130,10 @@ class DiffusionUNet(DiffusionModelUNetMaisi):
 class ControlNet(ControlNetMaisi):
     """Residuals for the UNet from latents, time, class and the embedded mask."""
 
-    def __init__(self, **config: Any) -> None:
+    def __init__(self, latent_channels: int = LATENT_CHANNELS, **config: Any) -> None:
         super().__init__(
             spatial_dims=3,
-            in_channels=LATENT_CHANNELS,
+            in_channels=latent_channels,
             conditioning_embedding_in_channels=MASK_BITS,
             use_flash_attention=False,
             use_checkpointing=False,

@@ -102,6 +102,11 @@ class Variant:
     noise: ScannerNoise | None = None
 
     @property
+    def latent_channels(self) -> int:
+        """Numbers of a latent voxel: 4 (FACTS 1.2) unless the card tells otherwise."""
+        return self.networks["autoencoder"].get("latent_channels", 4)
+
+    @property
     def checksum(self) -> str:
         """SHA-256 of the weight file; of several files: "role=checksum" of each, "unpublished" where none is known."""
         if len(self.weights) == 1:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from maisi.errors import Cancelled, InputError
-from maisi.models.networks import COMPRESSION, LATENT_CHANNELS, mask_bits
+from maisi.models.networks import COMPRESSION, mask_bits
 from maisi.models.variants import Variant
 from maisi.models.weights import Networks
 from maisi.options import Options
@@ -39,9 +39,9 @@ class Start:
     latents: np.ndarray | None = None
     strength: float = 1.0
 
-    def check(self, shape: tuple[int, int, int]) -> None:
-        """Raise InputError unless this fits an image of ``shape``."""
-        wanted = (LATENT_CHANNELS, *(n // COMPRESSION for n in shape))
+    def check(self, shape: tuple[int, int, int], channels: int) -> None:
+        """Raise InputError unless this fits an image of ``shape`` whose latents have ``channels``."""
+        wanted = _latent_shape(shape, channels)[1:]
         for name, array in (("noise", self.noise), ("latents", self.latents)):
             if array is not None and (array.shape != wanted or not np.isfinite(array).all()):
                 raise InputError(f"The {name} must be finite and of shape {wanted} for this grid, got {array.shape}.")
@@ -51,10 +51,10 @@ class Start:
             raise InputError("A strength below 1 needs latents to begin from.")
 
 
-def initial_noise(seed: int, shape: tuple[int, int, int]) -> Tensor:
-    """Standard normal latents ``[1, 4, I/4, J/4, K/4]`` for an image of ``shape``; the same on every device."""
+def initial_noise(seed: int, shape: tuple[int, int, int], channels: int) -> Tensor:
+    """Standard normal latents ``[1, channels, I/4, J/4, K/4]`` for an image of ``shape``; the same on every device."""
     generator = torch.Generator().manual_seed(seed)
-    return torch.randn(_latent_shape(shape), generator=generator)
+    return torch.randn(_latent_shape(shape, channels), generator=generator)
 
 
 def check_cancelled(cancelled: Callable[[], bool]) -> None:
@@ -98,15 +98,15 @@ def sample_latents(
     Raises:
         InputError: options, conditions or start that cannot be used. Cancelled: between steps.
     """
-    start.check(target.shape)
     device, variant = networks.device, networks.variant
+    start.check(target.shape, variant.latent_channels)
     check_fit(variant, options)
     with ExitStack() as stack:
         if options.compatible:
             stack.enter_context(reference_randomness(options.seed, variant.networks))
             if device.type == "cuda":
                 stack.enter_context(torch.autocast("cuda", dtype=torch.float16))
-        noise = _noise(start, target, options, device)
+        noise = _noise(start, target, options, variant.latent_channels, device)
         predict = make_predictor(networks, target, options, embed, dtype)
         if record is not None:
             predict = _recording(predict, record)
@@ -129,19 +129,19 @@ def _recording(predict: Model, record: list[Tensor]) -> Model:
     return recorded
 
 
-def _noise(start: Start, target: Target, options: Options, device: torch.device) -> Tensor:
+def _noise(start: Start, target: Target, options: Options, channels: int, device: torch.device) -> Tensor:
     if start.noise is not None:
         return torch.from_numpy(start.noise)[None].float().to(device)
     if not options.compatible:
-        return initial_noise(options.seed, target.shape).to(device)
+        return initial_noise(options.seed, target.shape, channels).to(device)
     if target.labels is None:  # drawn on the device
-        return torch.randn(_latent_shape(target.shape), device=device)
-    noise = torch.randn(_latent_shape(target.shape)).half().to(device)
+        return torch.randn(_latent_shape(target.shape, channels), device=device)
+    noise = torch.randn(_latent_shape(target.shape, channels)).half().to(device)
     return noise if device.type == "cuda" else noise.float()
 
 
-def _latent_shape(shape: tuple[int, int, int]) -> tuple[int, ...]:
-    return (1, LATENT_CHANNELS, *(n // COMPRESSION for n in shape))
+def _latent_shape(shape: tuple[int, int, int], channels: int) -> tuple[int, ...]:
+    return (1, channels, *(n // COMPRESSION for n in shape))
 
 
 # ---- the mask and the solvers

@@ -24,7 +24,13 @@ from maisi.train.embedded.tissues import NATIVE, PORTAL_VENOUS
 from maisi.train.prepared import read_items, read_settings
 
 SHAPE = (48, 44, 40)
-AUTOENCODER = {"num_channels": [12, 16, 24], "num_res_blocks": [1, 1, 2], "norm_num_groups": 1, "norm_eps": 100.0}
+AUTOENCODER = {
+    "latent_channels": 10,
+    "num_channels": [12, 16, 24],
+    "num_res_blocks": [1, 1, 2],
+    "norm_num_groups": 1,
+    "norm_eps": 100.0,
+}
 
 
 @pytest.fixture(scope="module")
@@ -120,12 +126,21 @@ class TestFilterBank:
         return network
 
     @torch.no_grad()
-    def test_latents_are_mean_and_slopes(self, an_autoencoder):
+    def test_latents_are_the_mean_and_slopes(self, an_autoencoder):
         ramp = torch.linspace(0, 1, 32)
         shapes = [[1, 1, *(32 if a == axis else 1 for a in range(3))] for axis in range(3)]
         ramps = torch.cat([ramp.view(shape).expand(1, 1, 32, 32, 32) for shape in shapes])
-        slopes = an_autoencoder.encode(ramps)[0][:, 1:, 4, 4, 4]
-        assert slopes.argmax(1).tolist() == [0, 1, 2]
+        found = an_autoencoder.encode(ramps)[0][:, :, 4, 4, 4]
+        resting = an_autoencoder.encode(torch.full((1, 1, 32, 32, 32), 0.5))[0][:, :, 4, 4, 4]
+        assert (found - resting)[:, 1:].argmax(1).tolist() == [0, 1, 2]
+
+    @torch.no_grad()
+    def test_then_come_second_derivatives(self, an_autoencoder):
+        i, j, k = torch.meshgrid(*[torch.linspace(-1, 1, 32)] * 3, indexing="ij")
+        bowls = torch.stack([i * j, i * k, j * k, i**2, j**2, k**2])[:, None] / 4 + 0.5
+        found = an_autoencoder.encode(bowls)[0][:, 4:, 3:5, 3:5, 3:5].mean((2, 3, 4))
+        resting = an_autoencoder.encode(torch.full((1, 1, 32, 32, 32), 0.5))[0][:, 4:, 4, 4, 4]
+        assert (found - resting).abs().argmax(1).tolist() == [0, 1, 2, 3, 4, 5]
 
     @torch.no_grad()
     def test_latents_and_images_do_not_depend_on_the_air_around(self, an_autoencoder):
@@ -157,7 +172,7 @@ def test_latents_of_the_cases_come_in_pairs(a_folder_of_cases, tmp_path):
     changes = [f"data.prepared={a_folder_of_cases}", "data.fold=null", "data.crop=[6, 6, 6]"]
     data = load_config("embedded-controlnet", changes).data
     batch = next(iter(batches(data, "paired", 0, 1, 0, get_variant("embedded").intensity)))
-    assert batch["latent"].shape == (2, 2, 4, 6, 6, 6)
+    assert batch["latent"].shape == (2, 2, 10, 6, 6, 6)
     assert batch["labels"].shape == (2, 2, 1, 24, 24, 24)
 
 

@@ -75,22 +75,22 @@ class Latents(Samples):
     def load(self, item: Item, rng: np.random.Generator) -> Sample:
         """One latent."""
         crop = self._crop(item, rng)
-        noise = self._noise(crop, rng)
-        return {"latent": self._latent(item, crop, noise), **_conditions(item)}
+        return {"latent": self._latent(item, crop, self._draw(rng)), **_conditions(item)}
 
-    def _noise(self, crop: tuple[slice, ...], rng: np.random.Generator) -> Tensor | None:
-        if not (self.training and self.config.sample_latents):
-            return None
-        size = [s.stop - s.start for s in crop]
-        return torch.from_numpy(rng.standard_normal((4, *size), dtype=np.float32))
+    def _draw(self, rng: np.random.Generator) -> int | None:
+        """Seed of the noise of a sample's latents; None: their mean is wanted."""
+        return int(rng.integers(2**63)) if self.training and self.config.sample_latents else None
 
-    def _latent(self, item: Item, crop: tuple[slice, ...], noise: Tensor | None) -> Tensor:
+    def _latent(self, item: Item, crop: tuple[slice, ...], draw: int | None) -> Tensor:
         """A draw (FACTS 5.1 stores one for good; here it is drawn each time), or the mean."""
         stored = load_file(self.folder / item.latent)
         if tuple(stored["mean"].shape[1:]) != tuple(n // COMPRESSION for n in item.shape):
             raise ValueError(f"its latents have the shape {tuple(stored['mean'].shape)}, its image {item.shape}")
         mean = stored["mean"][(slice(None), *crop)].float()
-        return mean if noise is None else mean + noise * stored["sigma"][(slice(None), *crop)].float()
+        if draw is None:
+            return mean
+        noise = torch.from_numpy(np.random.default_rng(draw).standard_normal(mean.shape, np.float32))
+        return mean + noise * stored["sigma"][(slice(None), *crop)].float()
 
 
 class Paired(Latents):
@@ -107,7 +107,7 @@ class Paired(Latents):
         crop = self._crop(item, rng, np.isin(labels, LESIONS))
         part = labels[_of_image(crop)]
         return {
-            "latent": self._latent(item, crop, self._noise(crop, rng)),
+            "latent": self._latent(item, crop, self._draw(rng)),
             "labels": torch.from_numpy(part[None].copy()),
             "healed": torch.from_numpy(remove_lesions(part)[None]),
             **_conditions(item),
@@ -135,9 +135,9 @@ class Pairs(Paired):
         both = (self._healthy[item.pair], item)
         maps = [read_labels(self.folder, one) for one in both]
         crop = self._crop(item, rng, maps[0] != maps[1])
-        noise = self._noise(crop, rng)
+        draw = self._draw(rng)
         return {
-            "latent": torch.stack([self._latent(one, crop, noise) for one in both]),
+            "latent": torch.stack([self._latent(one, crop, draw) for one in both]),
             "labels": torch.from_numpy(np.stack([labels[_of_image(crop)] for labels in maps])[:, None]),
             **_conditions(item),
         }
