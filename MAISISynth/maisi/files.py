@@ -11,7 +11,7 @@ import json
 import os
 import tempfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,14 +34,15 @@ _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 sitk.ProcessObject.SetGlobalWarningDisplay(False)  # unreadable files are reported by exception
 
 
-def read_labels(path: str | os.PathLike, source: str = "maisi") -> LabelVolume:
+def read_labels(path: str | os.PathLike, source: str | Mapping[int, int] = "maisi") -> LabelVolume:
     """The label map in ``path`` as MAISI ids.
 
     In a ``.seg.nrrd`` the segments' ``MAISI.Label`` tags, SNOMED CT codes and names decide, whatever their values,
     because 3D Slicer numbers segments 1, 2, 3 ... by itself; overlaps are resolved as in :func:`maisi.labels.merge`.
 
     Args:
-        source: numbering of the values in other files: "maisi", "totalsegmentator" or "vista3d".
+        source: numbering of the values in other files: "maisi", "totalsegmentator", "vista3d", or a table of value and
+            MAISI id.
 
     Raises:
         InputError: the file is missing, damaged, not 3D, or holds fractions; or ids or segments, which are named, are
@@ -50,12 +51,23 @@ def read_labels(path: str | os.PathLike, source: str = "maisi") -> LabelVolume:
     path = _existing(path)
     if path.name.endswith(".seg.nrrd"):
         return _read_segmentation(path)
+    values = read_values(path)
+    return LabelVolume(map_ids(values.array, source), values.affine)
+
+
+def read_values(path: str | os.PathLike) -> Volume:
+    """The whole numbers in the label map ``path``, int32, as they are stored.
+
+    Raises:
+        InputError: the file is missing, damaged, not 3D, or holds fractions.
+    """
+    path = _existing(path)
     array, affine = _read(path)
     if array.dtype.kind not in "buif":
         raise InputError(f"{path} holds {array.dtype} values; a label map must hold whole numbers.")
     if not np.array_equal(np.rint(array), array):
         raise InputError(f"{path} holds fractions, so it is an image or a probability map; give whole label ids.")
-    return LabelVolume(map_ids(np.clip(array, -(2**31), 2**31 - 1).astype(np.int32), source), affine)
+    return Volume(np.clip(array, -(2**31), 2**31 - 1).astype(np.int32), affine)
 
 
 def read_image(path: str | os.PathLike) -> ImageVolume:

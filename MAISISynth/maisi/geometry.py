@@ -162,13 +162,9 @@ def plan_grid(shape: Sequence[int], affine: np.ndarray, rules: GridRules) -> Gri
         InputError: a single slice, a field of view under 32 mm or over 2.5 m, or one that does not fit at the coarsest
             spacing of the model; also what :class:`maisi.volume.Volume` refuses.
     """
-    from nibabel.orientations import io_orientation  # here, since the application reads model cards without nibabel
-
     grid = Volume(np.broadcast_to(np.uint8(0), tuple(shape)), affine)
-    _check_extent(grid)
-    orientation = io_orientation(grid.affine)
-    order = tuple(int(axis) for axis in np.argsort(orientation[:, 0]))
-    flips = tuple(model for model, user in enumerate(order) if orientation[user, 1] < 0)
+    check_extent(grid)
+    order, flips = closest_axes(grid.affine)
 
     count, spacing, fov = (values[list(order)] for values in (np.array(grid.shape), grid.spacing, grid.field_of_view))
     size, wanted = _fit(count, spacing, fov, rules)
@@ -186,6 +182,15 @@ def plan_grid(shape: Sequence[int], affine: np.ndarray, rules: GridRules) -> Gri
         shift=tuple(float(s) for s in shift),
         notices=_notices(size, spacing, wanted, kept, fov, rules),
     )
+
+
+def closest_axes(affine: np.ndarray) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The axes that run closest to right, anterior, superior, in this order; and which of the three run against it."""
+    from nibabel.orientations import io_orientation  # here, since the application reads model cards without nibabel
+
+    orientation = io_orientation(affine)
+    order = tuple(int(axis) for axis in np.argsort(orientation[:, 0]))
+    return order, tuple(towards for towards, axis in enumerate(order) if orientation[axis, 1] < 0)
 
 
 def place_on(labels: LabelVolume, grid: Volume) -> LabelVolume:
@@ -212,7 +217,8 @@ def place_on(labels: LabelVolume, grid: Volume) -> LabelVolume:
     return LabelVolume(placed, grid.affine)
 
 
-def _check_extent(grid: Volume) -> None:
+def check_extent(grid: Volume) -> None:
+    """Raises InputError for a single slice, or a field of view that no patient has."""
     fov = grid.field_of_view
     told = " x ".join(f"{mm:.0f}" for mm in fov)
     if min(grid.shape) < 2:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import NamedTuple
@@ -84,8 +84,8 @@ with files("maisi").joinpath("data/labels.csv").open(encoding="utf-8", newline="
 
 LABELS: dict[int, Label] = {label.id: label for label in map(_read_label, _ROWS)}
 
-LESIONS = (23, 24, 26, 27, 128, 129, 116, 117)
-TUMORS = (23, 24, 26, 27, 128, 129)
+LESIONS = [23, 24, 26, 27, 128, 129, 116, 117]  # lists, since new classes are added to them (maisi.new_classes)
+TUMORS = [23, 24, 26, 27, 128, 129]
 CYSTS = (116, 117)
 LUNGS = (28, 29, 30, 31, 32)
 KIDNEYS = (5, 14)
@@ -161,6 +161,16 @@ def _read_names() -> dict[frozenset[str], int]:
 _BY_NAME = _read_names()
 
 
+def add_tumor(label: Label) -> None:
+    """Make ``label`` known as a tumor, in this process, like those of the table."""
+    LABELS[label.id] = label
+    _MAISI[label.id] = label.id
+    _BY_NAME[_words(label.name)] = label.id
+    for lesions in (LESIONS, TUMORS):
+        if label.id not in lesions:
+            lesions.append(label.id)
+
+
 def find_label(name: str) -> int | None:
     """The MAISI id of what ``name`` names, or None when that is not certain.
 
@@ -225,18 +235,18 @@ _SOURCES: dict[str, dict[int, int]] = {
 SOURCES = tuple(_SOURCES)
 
 
-def map_ids(array: np.ndarray, source: str = "maisi") -> np.ndarray:
+def map_ids(array: np.ndarray, source: str | Mapping[int, int] = "maisi") -> np.ndarray:
     """``array`` of whole numbers in the numbering of ``source`` -> uint8 MAISI ids, same shape.
 
     Args:
-        source: "maisi", "totalsegmentator" (v2, task "total", 117 classes) or "vista3d".
+        source: "maisi", "totalsegmentator" (v2, task "total", 117 classes), "vista3d", or a table of number and id.
 
     Raises:
         InputError: unknown source, or ids that the source does not have (they are named).
     """
-    if source not in _SOURCES:
+    if isinstance(source, str) and source not in _SOURCES:
         raise InputError(f"Labels from {source!r} are not known; choose one of {', '.join(SOURCES)}.")
-    table = _SOURCES[source]
+    table, source = (_SOURCES[source], source) if isinstance(source, str) else (source, "the data set")
     low, high = int(array.min()), int(array.max())
     if low < 0 or high > 65535:
         raise InputError(f"The label map has ids from {low} to {high}; {source} ids are small positive numbers.")

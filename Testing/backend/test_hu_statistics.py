@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from maisi.checks.hu import check_hu
-from maisi.checks.statistics import OrganStatistics, find_pairs, learn, notices, read_bands, to_json
+from maisi.checks.statistics import OrganStatistics, learn, notices, read_bands, to_json
+from maisi.datasets import find_pairs
 from maisi.errors import InputError
 from maisi.files import write_json, write_volume
 from maisi.volume import ImageVolume, LabelVolume

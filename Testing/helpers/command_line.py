@@ -32,6 +32,14 @@ def refused(capsys, *arguments: str) -> str:
     return line
 
 
+def refused_at_work(capsys, *arguments: str) -> str:
+    """The sentence, at the end, of ``arguments`` that were good enough to begin with; exit code 2 was seen."""
+    assert cli.main(arguments) == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert line.startswith("maisi: ")
+    return line
+
+
 def run_maisi(*arguments: str, **options) -> subprocess.CompletedProcess:
     """``python -m maisi ...`` as a process."""
     command = [sys.executable, "-m", "maisi", *arguments]

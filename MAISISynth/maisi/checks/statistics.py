@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,13 +17,11 @@ import numpy as np
 
 from maisi.checks.hu import BANDS, MIN_VOXELS, Band, organ_values
 from maisi.errors import InputError
-from maisi.files import ITK, NIFTI, read_image, read_labels
+from maisi.files import read_image, read_labels
 from maisi.geometry import place_on
 
 FEW_IMAGES = 20  # fewer say little about the spread of an organ's median
 MIN_IMAGES = 3  # fewer give no band at all
-PAIRING = "NAME_image and NAME_label (or ct and labels in a folder for each case)"
-_IMAGE_WORDS, _LABEL_WORDS = {"image", "images", "img", "ct"}, {"label", "labels", "seg", "segmentation", "mask"}
 
 
 @dataclass(frozen=True)
@@ -72,35 +68,6 @@ class OrganStatistics:
             "name": self.name, "ids": list(self.ids), "images": len(self.medians), **figures,
             "medians": list(self.medians),
         }  # fmt: skip
-
-
-def find_pairs(folder: str | os.PathLike) -> list[tuple[Path, Path]]:
-    """Image and label files in ``folder`` and its sub-folders that belong together, sorted.
-
-    Two files of one folder are a pair when their names are the same but for the word that tells what they are:
-    image, img or ct in one, label(s), seg, segmentation or mask in the other (``12_ct.nii.gz`` and ``12_label.nrrd``).
-
-    Raises:
-        InputError: there is no such folder, no pair, or more than one candidate for a pair.
-    """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise InputError(f"There is no folder {folder}.")
-    found: dict[tuple[Path, tuple[str, ...]], tuple[list[Path], list[Path]]] = defaultdict(lambda: ([], []))
-    for path in sorted(folder.rglob("*")):
-        if path.name.lower().endswith((*NIFTI, *ITK)) and path.is_file():
-            words = re.split(r"[_\-. ]+", re.sub(r"(\.nii)?\.\w+$", "", path.name.lower()))
-            for role, names in enumerate((_LABEL_WORDS, _IMAGE_WORDS)):
-                if names & set(words):
-                    found[path.parent, tuple(w for w in words if w not in names)][1 - role].append(path)
-                    break
-    pairs = [(images, labels) for images, labels in found.values() if images and labels]
-    for images, labels in pairs:
-        if len(images) + len(labels) > 2:
-            raise InputError(f"{', '.join(p.name for p in images + labels)} in {images[0].parent} could all be a pair.")
-    if not pairs:
-        raise InputError(f"There is no pair of an image and its labels in {folder}; name the files {PAIRING}.")
-    return [(image, label) for (image,), (label,) in pairs]
 
 
 def learn(

@@ -52,7 +52,8 @@ def _check(options: argparse.Namespace) -> None:
 
 
 def _learn(options: argparse.Namespace) -> None:
-    from maisi.checks.statistics import find_pairs, learn, notices, to_json
+    from maisi.checks.statistics import learn, notices, to_json
+    from maisi.datasets import find_pairs
     from maisi.files import write_json
 
     if options.ct is not None or options.output is None:

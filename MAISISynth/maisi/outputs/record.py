@@ -36,7 +36,7 @@ def write_record(path: Path, image: Path, request: Request, checksums: dict[str,
         "format": FORMAT,
         "version": 1,
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "software": _software(),
+        "software": software(),
         "request": request.to_json(path.parent),
         "inputs_sha256": checksums,
         "grid": {"shape": list(result.image.shape), "affine": result.image.affine.tolist()},
@@ -106,7 +106,7 @@ class Record:
             yield "The image is identical to the first one."
         else:
             yield f"The image is not identical to the first one{self._difference(image)}."
-        now = {**_software(), "device": device}
+        now = {**software(), "device": device}
         for name, was in self._made_with.items():
             if was != now[name]:
                 yield f"The first one was made with {name} {was}, this one with {now[name]}."
@@ -122,5 +122,6 @@ class Record:
         return f": {np.count_nonzero(difference)} of {first.size} voxels differ, by {difference.max():g} at most"
 
 
-def _software() -> dict[str, str]:
+def software() -> dict[str, str]:
+    """What computes here, by name and version."""
     return {"maisi": maisi.__version__, "torch": version("torch")}

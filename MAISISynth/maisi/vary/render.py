@@ -9,13 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import ndimage
 
-from maisi.labels import LABELS
+from maisi.checks.fidelity import RING_MM, grown, ring_of
 from maisi.masks.lesion import add_lesion
 from maisi.options import Options
 from maisi.vary.series import Item
 from maisi.volume import ImageVolume, LabelVolume
-
-RING_MM = 12.0  # around a lesion, where its surroundings are measured
 
 
 class Rendered(NamedTuple):
@@ -120,13 +118,9 @@ def measure_contrast(
     """
     changed = base.array != after.array
     (found,) = ndimage.find_objects(changed.astype(np.uint8))
-    reach = np.ceil(RING_MM / base.spacing).astype(int)
-    box = tuple(
-        slice(max(0, part.start - margin), part.stop + margin) for part, margin in zip(found, reach, strict=True)
-    )
+    box = grown(found, RING_MM, base)
     inside = changed[box]
-    near = ndimage.distance_transform_edt(~inside, sampling=base.spacing) <= RING_MM
-    ring = near & ~inside & np.isin(after.array[box], LABELS[kind].hosts)
+    ring = ring_of(inside, after.array[box], kind, base.spacing)
     if not ring.any():
         return {}
     lesion = float(image.array[box][inside].mean())
