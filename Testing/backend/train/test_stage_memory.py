@@ -20,7 +20,7 @@ from helpers.tiny_stages import BEGIN, generator, tiny_config, tiny_stage, write
 
 folder = Path(sys.argv[1])
 write_random_weights(folder, tiny_config("diffusion", folder), "unet")
-size = 18
+size = 20
 labels = torch.full((1, 1, *[4 * size] * 3), 1, dtype=torch.uint8)
 healed = labels.clone()
 labels[..., 20:60, 20:60, 20:60] = 26
