@@ -103,6 +103,8 @@ def _add_fid(subjects: argparse._SubParsersAction) -> None:
     how.add_argument("--no-pad", action="store_true", help="with --size: crop only")
     how.add_argument("--no-crop", action="store_true", help="with --size: pad only")
     how.add_argument("--center", type=float, default=0.5, metavar="FRACTION", help="of the slices (default 0.5)")
+    text = "scale these HU to what the network sees (default -1000 1000, as the reference)"
+    how.add_argument("--window", type=float, nargs=2, default=(-1000.0, 1000.0), metavar="HU", help=text)
     parser.add_argument("--nproc", type=int, default=1, metavar="P", help="processes, one for a GPU")
     parser.add_argument("--job", type=Path, metavar="FILE", help="compute nothing, write a job for torchrun instead")
     add_json(parser)
@@ -130,5 +132,7 @@ def _extractor(given: argparse.Namespace) -> Extractor:
     from maisi.evaluate.feature_cache import DEFAULT_CACHE, Extractor
     from maisi.evaluate.slices import SliceSettings
 
-    settings = SliceSettings(given.spacing, given.size, not given.no_pad, not given.no_crop, given.center)
+    settings = SliceSettings(
+        given.spacing, given.size, not given.no_pad, not given.no_crop, given.center, tuple(given.window)
+    )
     return Extractor(given.network, settings, given.cache or DEFAULT_CACHE, given.device, given.batch)

@@ -56,7 +56,7 @@ def test_from_a_folder_to_the_panel(a_folder_of_cases, capsys):
     assert set(batch["healed"][batch["labels"] == NEW].unique().tolist()) == {14}
 
     done("train export run --name mine --title Ours")
-    row = next(row for row in modelTable() if row.name == "mine")
+    row = next(row for row in modelTable().rows if row.name == "mine")
     assert (row.title, row.installed, row.fromLabels) == ("Ours", True, True)
     assert get_variant("mine").classes == (NewClass(NEW, "renal_angiomyolipoma", (5, 14)),)
     assert NEW in LESIONS

@@ -333,6 +333,13 @@ def test_names_that_are_not_known_are_asked_for_and_mapped(tmp_path):
     assert item.ids == (14,)
 
 
+def test_a_numbering_that_is_told_wins_over_names(tmp_path):
+    """Values 1 and 2 are TotalSegmentator's spleen and right kidney, whatever the data set calls them."""
+    source = write_nnunet(tmp_path / "set", {"background": 0, "liver": 1, "blob": 2})
+    items = prepare(source, tmp_path / "out", numbering=Numbering("totalsegmentator"))
+    assert {item.ids for item in items} == {(3, 5)}
+
+
 @pytest.mark.parametrize("text", ["kidney", "=5", "kidney=", "kidney=nose", "a=999"])
 def test_a_mapping_that_maps_nothing_is_refused(text):
     with pytest.raises(InputError, match="maps nothing"):

@@ -15,6 +15,7 @@ from monai.losses import PatchAdversarialLoss
 from monai.networks.nets import PatchDiscriminator
 from torch import Tensor, nn
 
+from maisi.models.checkpoint import check_fit, read_checkpoint
 from maisi.models.networks import Autoencoder
 from maisi.train.config import TrainConfig
 from maisi.train.losses.perceptual import PerceptualLoss
@@ -23,7 +24,7 @@ from maisi.train.losses.vae import edge_error, kl_divergence, reconstruction_err
 from maisi.train.stage import Batch, Progress
 from maisi.train.stages.prepared_stage import PreparedStage
 from maisi.train.stages.sections import AutoencoderConfig
-from maisi.train.stages.start import Start, write_weights
+from maisi.train.stages.start import WEIGHTS, Start, write_weights
 from maisi.volume import ImageVolume
 
 _NETWORK, _DISCRIMINATOR = "network", "discriminator"
@@ -49,7 +50,7 @@ class AutoencoderStage(PreparedStage):
         self._made: tuple[Batch, Tensor] | None = None
         if self.settings.adversarial_weight:
             self.players = (_NETWORK, _DISCRIMINATOR)
-            self.discriminator = _discriminator(self.settings).to(device)
+            self.discriminator = self._opponent().to(device)
             self._realism = PatchAdversarialLoss(criterion="least_squares")
         if self.settings.perceptual_weight:
             perceptual = PerceptualLoss(self.settings.perceptual_network, self.settings.perceptual_share)
@@ -67,6 +68,16 @@ class AutoencoderStage(PreparedStage):
             begin_as_filter_bank(network, torch.cat(patches))
         if settings.initial_sigma:
             begin_with_sigma(network, settings.initial_sigma)
+        return network
+
+    def _opponent(self) -> PatchDiscriminator:
+        """A new discriminator, or that of the run whose autoencoder this one goes on with."""
+        network = _discriminator(self.settings)
+        known = Path(self.start.weights.get("autoencoder", "")) / WEIGHTS / f"{_DISCRIMINATOR}.safetensors"
+        if known.is_file():
+            state = read_checkpoint(known).state
+            check_fit(state, network.state_dict(), known, "discriminator of this configuration")
+            network.load_state_dict(state)
         return network
 
     def parameters_of(self, player: str) -> list[nn.Parameter]:
@@ -118,7 +129,10 @@ class AutoencoderStage(PreparedStage):
         return ImageVolume(array, np.eye(4))
 
     def export(self, folder: Path) -> list[Path]:
-        return [write_weights(folder, "autoencoder", self.autoencoder)]
+        networks = {"autoencoder": self.autoencoder}
+        if self.settings.adversarial_weight:
+            networks[_DISCRIMINATOR] = self.discriminator
+        return [write_weights(folder, role, network) for role, network in networks.items()]
 
     def _reconstruct(self, image: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         with torch.set_grad_enabled(self.settings.freeze == "none" and torch.is_grad_enabled()):
