@@ -63,6 +63,12 @@ def test_latents_are_scaled_and_the_export_tells_how(tmp_path):
     assert state.keys() == stage.unet.state_dict().keys()
 
 
+def test_sizes_that_cannot_be_halved_get_a_sentence(tmp_path):
+    stage = tiny_stage(tiny_config("diffusion", tmp_path, scale_factor=1.0))
+    with pytest.raises(InputError, match="--multiple 16"):
+        stage.noisy({**latent_batch(), "latent": torch.zeros(1, 4, 8, 8, 6)}, generator())
+
+
 def after_times(stage, batch):
     """The generator as it is when the noise is drawn."""
     used = generator()

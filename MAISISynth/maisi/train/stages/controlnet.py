@@ -165,7 +165,7 @@ class ControlNetStage(LatentStage):
 
     def _pair_losses(self, batch: Batch, generator: torch.Generator, training: bool = True) -> tuple[Tensor, Tensor]:
         """Flow loss of both images of each pair, and loss of their difference; they share noise and time."""
-        clean, labels = batch["latent"].float() * self.scale_factor, batch["labels"]
+        clean, labels = self.scaled(batch["latent"]), batch["labels"]
         times = self.process.times(clean[:, 0], generator).repeat_interleave(2)
         noise = torch.randn(clean[:, :1].shape, generator=generator).to(clean.device).expand_as(clean)
         target = self.process.target(clean, noise)

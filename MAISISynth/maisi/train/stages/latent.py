@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from maisi.errors import InputError
-from maisi.models.networks import Conditions, DiffusionUNet
+from maisi.models.networks import COMPRESSION, Conditions, DiffusionUNet
 from maisi.options import REGIONS
 from maisi.sampling.conditions import SCALE
 from maisi.train.config import TrainConfig
@@ -92,9 +92,23 @@ class LatentStage(PreparedStage):
         parts = self.start, autoencoder, self.unet, networks.get("controlnet"), self.scale_factor.item()
         return {"sample": sample_image(*parts, batch, seed=int(torch.randint(2**31, (1,), generator=generator)))}
 
+    def scaled(self, latent: Tensor) -> Tensor:
+        """Latents of the autoencoder, ``[..., i, j, k]``, as the UNet sees them.
+
+        Raises:
+            InputError: sizes that the UNet cannot halve at each of its levels.
+        """
+        multiple = 2 ** (len(self.start.sizes["unet"]["num_channels"]) - 1)
+        if any(size % multiple for size in latent.shape[-3:]):
+            raise InputError(
+                f"Latents of {tuple(latent.shape[-3:])} do not fit the UNet, which needs multiples of {multiple}; set "
+                f"data.crop so, or prepare the data with --multiple {COMPRESSION * multiple}."
+            )
+        return latent.float() * self.scale_factor
+
     def noisy(self, batch: Batch, generator: torch.Generator, dropout: bool = True) -> Noisy:
         """``batch["latent"]`` ``[B, 4, i, j, k]`` with noise."""
-        clean = batch["latent"].float() * self.scale_factor
+        clean = self.scaled(batch["latent"])
         times = self.process.times(clean, generator)
         noise = torch.randn(clean.shape, generator=generator).to(clean.device)
         x = self.process.add_noise(clean, noise, times)
