@@ -7,12 +7,26 @@ import traceback
 from collections.abc import Sequence
 
 import maisi
-from maisi.commands import check, demo, devices, evaluate, models, repeat, synthesize, vary, web
+from maisi.commands import (
+    check,
+    demo,
+    devices,
+    evaluate,
+    models,
+    prepare,
+    repeat,
+    runs,
+    stop,
+    synthesize,
+    train,
+    vary,
+    web,
+)
 from maisi.commands.parsing import Parser
 from maisi.errors import Cancelled, MaisiError
 
 # What needs torch is imported by the commands that need it.
-COMMANDS = (synthesize, vary, repeat, check, evaluate, demo, devices, models, web)
+COMMANDS = (synthesize, vary, repeat, check, evaluate, prepare, train, runs, stop, demo, devices, models, web)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -9,7 +9,7 @@ import json
 import os
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,12 @@ from maisi.errors import InputError
 from maisi.files import ITK, NIFTI, read_image, read_labels
 from maisi.geometry import place_on
 from maisi.labels import LABELS, find_label
+from maisi.models.variants import variants
 from maisi.volume import ImageVolume, LabelVolume
 
 _IMAGE_WORDS, _LABEL_WORDS = {"image", "images", "img", "ct"}, {"label", "labels", "seg", "segmentation", "mask"}
+_SIDE_FOLDERS = {"images": "image", "imagesTr": "image", "labels": "label", "labelsTr": "label", "masks": "label"}
+_MASKS = "segmentations"  # TotalSegmentator: a file for each structure
 _ENDINGS = (*NIFTI, *ITK)
 
 
@@ -29,7 +32,8 @@ class Scan:
     """An image and its label map, as files.
 
     Attributes:
-        case: its name in the data set. fold: of a cross-validation. entry: what else a data list says about it.
+        case: its name in the data set. fold: of a cross-validation. entry: what else the data set says about it.
+        label: a file, or a folder with a mask file for each structure.
     """
 
     case: str
@@ -74,6 +78,7 @@ class Dataset:
             raise InputError(f"{scan.case}: {error}") from error
 
     def _ids(self) -> dict[int, int]:
+        variants()  # lesion classes of the user's own models are known from here on
         found = {number: 0 if name == "background" else find_label(name) for number, name in self.classes.items()}
         unknown = [self.classes[number] for number, id_ in found.items() if id_ is None]
         if unknown:
@@ -84,21 +89,24 @@ class Dataset:
         return found
 
 
-def read_dataset(path: str | os.PathLike, source: str = "maisi") -> Dataset:
+def read_dataset(path: str | os.PathLike, source: str = "maisi", absent_ok: bool = False) -> Dataset:
     """The scans in ``path``, sorted by name; no volume is opened.
 
     Args:
-        path: an nnU-Net data set (dataset.json, imagesTr, labelsTr; folds of a splits_final.json in it); a data list
-            (.json with "training" and perhaps "validation", paths relative to it); or a folder, in whose sub-folders
-            files of one name but for image, img, ct or label, seg, segmentation, mask belong together.
+        path: an nnU-Net data set (dataset.json, imagesTr, labelsTr; folds of a splits_final.json in it; each channel is
+            a scan with its name as "modality"); a data list (.json with "training" and perhaps "validation", paths
+            relative to it); or a folder, in whose sub-folders files of one name but for image, img, ct or label, seg,
+            segmentation, mask belong together, also from folders side by side called images and labels; a folder called
+            segmentations is the label of the scan beside it.
         source: numbering of label files whose data set does not name its classes.
+        absent_ok: files that a data list names need not exist; whoever reads them will find out.
 
     Raises:
         InputError: there is no such thing, no image in it, or files that it names are missing.
     """
     path = Path(path)
     if path.suffix.lower() == ".json":
-        return _read_list(path, source)
+        return _read_list(path, source, absent_ok)
     if not path.is_dir():
         raise InputError(f"There is no folder {path}.")
     if (path / "dataset.json").is_file() and (path / "imagesTr").is_dir():
@@ -129,21 +137,45 @@ def find_pairs(folder: str | os.PathLike) -> list[tuple[Path, Path]]:
 
 def _find_scans(folder: Path) -> list[Scan]:
     """Scans of a folder: by role, then by what remains of the names. Files without a word for their role are images,
-    unless another file of the same name says that it is the image."""
-    found: dict[tuple[Path, tuple[str, ...]], dict[str, list[Path]]] = defaultdict(lambda: defaultdict(list))
+    unless another file of the same name says that it is the image. The only image and the only label of a folder
+    belong together whatever their names."""
+    found: dict[Path, dict[tuple[str, ...], dict[str, list[Path]]]] = defaultdict(lambda: defaultdict(dict))
     for path in sorted(folder.rglob("*")):
-        if path.name.lower().endswith(_ENDINGS) and path.is_file():
-            words = re.split(r"[_\-. ]+", _stem(path).lower())
-            role = "label" if _LABEL_WORDS & set(words) else "image" if _IMAGE_WORDS & set(words) else "plain"
-            rest = tuple(w for w in words if w not in _LABEL_WORDS | _IMAGE_WORDS)
-            found[path.parent, rest][role].append(path)
-    scans = []
-    for (parent, _), files in found.items():
-        images, labels = files["image"] or files["plain"], files["label"]
-        if images and labels and len(images) + len(labels) > 2:
-            raise InputError(f"{', '.join(p.name for p in images + labels)} in {parent} could all be a pair.")
-        scans += [Scan(_case(image, folder), image, labels[0] if labels else None) for image in images]
+        if path.name.lower().endswith(_ENDINGS) and path.is_file() and path.parent.name != _MASKS:
+            place, role, rest = _role(path)
+            found[place][rest].setdefault(role, []).append(path)
+    scans = [
+        Scan(_case(image, folder), image, label)
+        for place, groups in found.items()
+        for image, label in _pairs(place, list(groups.values()))
+    ]
     return sorted(scans, key=lambda scan: scan.image)
+
+
+def _pairs(place: Path, groups: list[dict[str, list[Path]]]) -> Iterator[tuple[Path, Path | None]]:
+    """The images of a folder with their labels, from its files by what remains of their names and by role."""
+    counts = {role: sum(len(files.get(role, [])) for files in groups) for role in ("image", "plain", "label")}
+    if (counts["image"] + counts["plain"], counts["label"]) == (1, 1):
+        groups = [{role: files for group in groups for role, files in group.items()}]
+    for files in groups:
+        images, labels = files.get("image") or files.get("plain", []), files.get("label", [])
+        labels = labels or [masks for masks in [place / _MASKS] if masks.is_dir()]
+        if images and labels and len(images) + len(labels) > 2:
+            raise InputError(f"{', '.join(p.name for p in images + labels)} in {place} could all be a pair.")
+        yield from ((image, labels[0] if labels else None) for image in images)
+
+
+def _role(path: Path) -> tuple[Path, str, tuple[str, ...]]:
+    """The folder where a file's partner is to be looked for, what it is, and what remains of its name."""
+    words = re.split(r"[_\-. ]+", _stem(path).lower())
+    rest = tuple(w for w in words if w not in _LABEL_WORDS | _IMAGE_WORDS)
+    if path.parent.name in _SIDE_FOLDERS:
+        return path.parent.parent, _SIDE_FOLDERS[path.parent.name], rest
+    return (
+        path.parent,
+        "label" if _LABEL_WORDS & set(words) else "image" if _IMAGE_WORDS & set(words) else "plain",
+        rest,
+    )
 
 
 def _stem(path: Path) -> str:
@@ -161,11 +193,16 @@ def _read_nnunet(folder: Path, source: str) -> Dataset:
     content = _read_json(folder / "dataset.json")
     ending = content.get("file_ending", ".nii.gz")
     fold_of = _nnunet_folds(folder / "splits_final.json")
+    channels = {int(number): name for number, name in (content.get("channel_names") or {"0": ""}).items()}
     scans = []
-    for image in sorted((folder / "imagesTr").glob(f"*_0000{ending}")):
-        case = image.name.removesuffix(f"_0000{ending}")
-        label = folder / "labelsTr" / f"{case}{ending}"
-        scans.append(Scan(case, image, label if label.is_file() else None, fold_of.get(case)))
+    for channel, modality in channels.items():
+        for image in (folder / "imagesTr").glob(f"*_{channel:04d}{ending}"):
+            case = image.name.removesuffix(f"_{channel:04d}{ending}")
+            label = folder / "labelsTr" / f"{case}{ending}"
+            name = case if len(channels) == 1 else f"{case}_{channel:04d}"
+            entry = {"modality": modality} if modality else {}
+            scans.append(Scan(name, image, label if label.is_file() else None, fold_of.get(case), entry))
+    scans.sort(key=lambda scan: scan.case)
     if not scans:
         raise InputError(f"There is no image in {folder / 'imagesTr'}; nnU-Net names them NAME_0000{ending}.")
     return Dataset(folder.resolve().name, tuple(scans), _nnunet_classes(content, folder), source)
@@ -175,7 +212,9 @@ def _nnunet_classes(content: dict[str, Any], folder: Path) -> dict[int, str]:
     """Number -> name; names of MAISI ids where ``maisi vary`` or a user wrote them down."""
     known = content.get("maisi_ids", {})
     try:
-        names = {name: LABELS[known[name]].name if name in known else name for name in content.get("labels", {})}
+        names = {
+            name: LABELS[known[name]].name if known.get(name) in LABELS else name for name in content.get("labels", {})
+        }
         return {int(number): names[name] for name, number in content.get("labels", {}).items()}
     except (TypeError, ValueError, KeyError) as error:
         raise InputError(
@@ -195,10 +234,10 @@ def _nnunet_folds(path: Path) -> dict[str, int]:
 # ---- data lists
 
 
-def _read_list(path: Path, source: str) -> Dataset:
+def _read_list(path: Path, source: str, absent_ok: bool) -> Dataset:
     content = _read_json(path)
     entries = [*content.get("training", []), *content.get("validation", [])]
-    scans = [_listed(entry, path) for entry in entries]
+    scans = [_listed(entry, path, absent_ok) for entry in entries]
     if not scans:
         raise InputError(f'{path} lists nothing under "training" or "validation"; it must be a MONAI data list.')
     if len({scan.case for scan in scans}) < len(scans):  # such as 12/ct.nii.gz and 13/ct.nii.gz
@@ -207,14 +246,14 @@ def _read_list(path: Path, source: str) -> Dataset:
     return Dataset(path.stem, tuple(scans), classes, source)
 
 
-def _listed(entry: Any, path: Path) -> Scan:
+def _listed(entry: Any, path: Path, absent_ok: bool) -> Scan:
     try:
         files = {role: path.parent / _first(entry[role]) for role in ("image", "label") if entry.get(role)}
         image, label, fold = files["image"], files.get("label"), entry.get("fold")
     except (TypeError, KeyError, AttributeError) as error:
         raise InputError(f'{path} has an entry without an "image": {json.dumps(entry)[:80]}.') from error
     for file in filter(None, (image, label)):
-        if not file.is_file():
+        if not (absent_ok or file.is_file()):
             raise InputError(f"{path} names {file}, which does not exist; paths are relative to the list.")
     others = {key: value for key, value in entry.items() if key not in ("image", "label", "fold")}
     case = _stem(image).removesuffix("_0000")

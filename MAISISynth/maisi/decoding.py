@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from maisi.errors import Cancelled, InputError
-from maisi.models.networks import COMPRESSION, LATENT_CHANNELS
+from maisi.models.networks import COMPRESSION, LATENT_CHANNELS, Autoencoder
 from maisi.models.norms import Statistics
 from maisi.models.variants import Variant
 from maisi.models.weights import Networks
@@ -21,6 +21,7 @@ from maisi.volume import Box, ImageVolume, LabelVolume
 Progress = Callable[[str, int, int], None]
 
 AIR_HU = -1000
+LOG_VARIANCE = (-30.0, 20.0)  # of latents (FACTS 1.3)
 BOX_TILE = 24  # latents; a part is rarely larger
 _LAST = torch.channels_last_3d
 
@@ -185,6 +186,41 @@ def encode(
     else:
         run_tiles(encoder_chain(network), tiles, shape, read, write, progress=report, check=check)
     return latents
+
+
+@torch.inference_mode()
+def encode_distribution(
+    network: Autoencoder, unit: Tensor, device: torch.device, tiles: Tiles | None = None
+) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of the latents of an image, of which training draws.
+
+    Args:
+        unit: ``[1, 1, 4i, 4j, 4k]`` in the network's range. device: of the network. tiles: None: the whole at once.
+
+    Returns:
+        Two float32 tensors ``[1, 4, i, j, k]`` on the device.
+    """
+    dtype = next(network.parameters()).dtype
+
+    def read(box: Box) -> Tensor:
+        return unit[(..., *box)].to(device, dtype).contiguous(memory_format=_LAST)
+
+    if tiles is None:
+        mean, sigma = network.encode(read((...,)))
+        return mean.float(), sigma.float()
+    moments = (network.quant_conv_mu.conv, network.quant_conv_log_sigma.conv)
+    both = torch.nn.Conv3d(moments[0].in_channels, 2 * LATENT_CHANNELS, kernel_size=1, device=device, dtype=dtype)
+    both.weight.copy_(torch.cat([conv.weight for conv in moments]))
+    both.bias.copy_(torch.cat([conv.bias for conv in moments]))
+    shape = [n // COMPRESSION for n in unit.shape[2:]]
+    found = torch.empty((1, 2 * LATENT_CHANNELS, *shape), device=device)
+
+    def write(box: Box, part: Tensor) -> None:
+        found[(..., *box)] = part.float()
+
+    run_tiles(encoder_chain(network, both), tiles, shape, read, write)
+    mean, log_variance = found.chunk(2, dim=1)
+    return mean, torch.exp(log_variance.clamp(*LOG_VARIANCE) / 2)
 
 
 def _reporting(

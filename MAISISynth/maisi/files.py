@@ -51,12 +51,23 @@ def read_labels(path: str | os.PathLike, source: str | Mapping[int, int] = "mais
     path = _existing(path)
     if path.name.endswith(".seg.nrrd"):
         return _read_segmentation(path)
+    values = read_values(path)
+    return LabelVolume(map_ids(values.array, source), values.affine)
+
+
+def read_values(path: str | os.PathLike) -> Volume:
+    """The whole numbers in the label map ``path``, int32, as they are stored.
+
+    Raises:
+        InputError: the file is missing, damaged, not 3D, or holds fractions.
+    """
+    path = _existing(path)
     array, affine = _read(path)
     if array.dtype.kind not in "buif":
         raise InputError(f"{path} holds {array.dtype} values; a label map must hold whole numbers.")
     if not np.array_equal(np.rint(array), array):
         raise InputError(f"{path} holds fractions, so it is an image or a probability map; give whole label ids.")
-    return LabelVolume(map_ids(np.clip(array, -(2**31), 2**31 - 1).astype(np.int32), source), affine)
+    return Volume(np.clip(array, -(2**31), 2**31 - 1).astype(np.int32), affine)
 
 
 def read_image(path: str | os.PathLike) -> ImageVolume:

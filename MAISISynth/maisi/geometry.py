@@ -163,7 +163,7 @@ def plan_grid(shape: Sequence[int], affine: np.ndarray, rules: GridRules) -> Gri
             spacing of the model; also what :class:`maisi.volume.Volume` refuses.
     """
     grid = Volume(np.broadcast_to(np.uint8(0), tuple(shape)), affine)
-    _check_extent(grid)
+    check_extent(grid)
     order, flips = closest_axes(grid.affine)
 
     count, spacing, fov = (values[list(order)] for values in (np.array(grid.shape), grid.spacing, grid.field_of_view))
@@ -217,7 +217,8 @@ def place_on(labels: LabelVolume, grid: Volume) -> LabelVolume:
     return LabelVolume(placed, grid.affine)
 
 
-def _check_extent(grid: Volume) -> None:
+def check_extent(grid: Volume) -> None:
+    """Raises InputError for a single slice, or a field of view that no patient has."""
     fov = grid.field_of_view
     told = " x ".join(f"{mm:.0f}" for mm in fov)
     if min(grid.shape) < 2:

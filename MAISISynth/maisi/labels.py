@@ -84,8 +84,8 @@ with files("maisi").joinpath("data/labels.csv").open(encoding="utf-8", newline="
 
 LABELS: dict[int, Label] = {label.id: label for label in map(_read_label, _ROWS)}
 
-LESIONS = (23, 24, 26, 27, 128, 129, 116, 117)
-TUMORS = (23, 24, 26, 27, 128, 129)
+LESIONS = [23, 24, 26, 27, 128, 129, 116, 117]  # lists, since new classes are added to them (maisi.new_classes)
+TUMORS = [23, 24, 26, 27, 128, 129]
 CYSTS = (116, 117)
 LUNGS = (28, 29, 30, 31, 32)
 KIDNEYS = (5, 14)
@@ -159,6 +159,16 @@ def _read_names() -> dict[frozenset[str], int]:
 
 
 _BY_NAME = _read_names()
+
+
+def add_tumor(label: Label) -> None:
+    """Make ``label`` known as a tumor, in this process, like those of the table."""
+    LABELS[label.id] = label
+    _MAISI[label.id] = label.id
+    _BY_NAME[_words(label.name)] = label.id
+    for lesions in (LESIONS, TUMORS):
+        if label.id not in lesions:
+            lesions.append(label.id)
 
 
 def find_label(name: str) -> int | None:

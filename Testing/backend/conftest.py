@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from helpers.tiny_model import write_tiny_model
+from helpers.vocabulary import forgotten_afterwards
 from maisi.volume import LabelVolume
 
 
@@ -11,6 +12,13 @@ from maisi.volume import LabelVolume
 def an_empty_models_folder(tmp_path_factory, monkeypatch):
     """Models of whoever runs the tests play no part in them."""
     monkeypatch.setenv("MAISI_MODELS", str(tmp_path_factory.getbasetemp() / "no models"))
+
+
+@pytest.fixture(autouse=True)
+def what_was_learned_is_forgotten():
+    """Lesion classes that a test adds to the vocabulary are gone after it."""
+    with forgotten_afterwards():
+        yield
 
 
 @pytest.fixture(scope="session")

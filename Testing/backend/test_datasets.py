@@ -36,6 +36,33 @@ def test_a_folder_of_files(tmp_path):
     assert [s.case for s in found.labelled] == ["a_ct", "b"]
 
 
+def test_folders_side_by_side_and_folders_of_masks(tmp_path):
+    masks = "s1/segmentations/liver.nii.gz"
+    for name in ("images/a.nii.gz", "labels/a.nii.gz", "images/b_img.nii.gz", "s1/ct.nii.gz", masks,
+                 "s2/ct.nii.gz", "s2/gtv_mask.nii.gz"):  # fmt: skip
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
+        (tmp_path / name).touch()
+    found = {s.case: s.label and s.label.relative_to(tmp_path).as_posix() for s in read_dataset(tmp_path).scans}
+    assert found == {
+        "images/a": "labels/a.nii.gz",
+        "images/b_img": None,
+        "s1/ct": "s1/segmentations",
+        "s2/ct": "s2/gtv_mask.nii.gz",
+    }
+
+
+def test_channels_of_an_nnunet_data_set_are_scans_of_their_own(tmp_path):
+    for channel in (0, 1):
+        an_image(tmp_path / "imagesTr" / f"p_{channel:04d}.nii.gz")
+    a_label(tmp_path / "labelsTr" / "p.nii.gz")
+    content = {"labels": {"background": 0, "liver": 1}, "channel_names": {"0": "T1", "1": "FLAIR"}}
+    (tmp_path / "dataset.json").write_text(json.dumps({**content, "file_ending": ".nii.gz"}))
+    found = read_dataset(tmp_path)
+    assert [(s.case, s.label.name, s.entry) for s in found.scans] == [
+        ("p_0000", "p.nii.gz", {"modality": "T1"}), ("p_0001", "p.nii.gz", {"modality": "FLAIR"}),
+    ]  # fmt: skip
+
+
 def test_an_nnunet_data_set_with_folds_and_classes_by_name(tmp_path):
     for case in ("p1", "p2"):
         an_image(tmp_path / "imagesTr" / f"{case}_0000.nii.gz")

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from helpers.tiny_model import NETWORKS, fill_zeros
-from maisi.decoding import background, decode, decode_box, encode
+from maisi.decoding import background, decode, decode_box, encode, encode_distribution
 from maisi.errors import Cancelled, InputError
 from maisi.mask_embedding import embed_box, embed_in_tiles
 from maisi.models.intensity import IntensityScale
@@ -243,3 +243,15 @@ def test_a_compatible_mr_is_scaled_by_1000_from_zero_up(mr_networks, latents, la
     assert (image[~inside] == 0).all()
     assert np.array_equal(image[inside], (unit.clip(0) * 1000)[inside])
     assert image.max() > 1000
+
+
+@pytest.mark.parametrize("tiles", [Tiles(3), Tiles(4, ((1, "cpu"), (4, "cpu")))])
+def test_mean_and_deviation_of_latents_in_tiles_are_those_of_the_whole(networks, tiles):
+    unit = torch.rand((1, 1, *(4 * n for n in SHAPE)), generator=torch.Generator().manual_seed(3))
+    network, device = networks.autoencoder, networks.device
+    with torch.inference_mode():
+        expected = network.encode(unit)
+    for given in (None, tiles):
+        for found, whole in zip(encode_distribution(network, unit, device, given), expected, strict=True):
+            torch.testing.assert_close(found, whole, rtol=1e-4, atol=1e-5)
+    assert expected[1].std() > 0

@@ -87,19 +87,6 @@ class DiffusionUNet(DiffusionModelUNetMaisi):
             **config,
         )
 
-    def _apply_down_blocks(
-        self, h: Tensor, emb: Tensor, context: Tensor | None, down_block_additional_residuals: Sequence[Tensor] | None
-    ) -> tuple[Tensor, list[Tensor]]:
-        # The last skip tensor is also what enters the middle block, so its residual must reach both (FACTS 1.4).
-        skips = [h]
-        for block in self.down_blocks:
-            h, new_skips = block(hidden_states=h, temb=emb, context=context)
-            skips.extend(new_skips)
-        if down_block_additional_residuals is not None:
-            skips = [a + b for a, b in zip(skips, down_block_additional_residuals, strict=True)]
-            h = skips[-1]
-        return h, skips
-
     def forward(
         self,
         x: Tensor,
@@ -113,11 +100,26 @@ class DiffusionUNet(DiffusionModelUNetMaisi):
             x: noisy latents ``[B, 4, i, j, k]``. timesteps: float ``[B]``, 0-1000.
             residuals: what :class:`ControlNet` returns, or None.
         """
-        down, middle = residuals if residuals is not None else (None, None)
+        return self.up(*self.down(x, timesteps, conditions), residuals)
+
+    def down(self, x: Tensor, timesteps: Tensor, conditions: Conditions) -> tuple[Tensor, list[Tensor]]:
+        """The first half of :meth:`forward`, which no residual changes: condition embedding and skips, fine to coarse.
+
+        Images that differ in their masks only can share it.
+        """
         emb = self._get_time_and_class_embedding(x, timesteps, conditions.modality)
         emb = self._get_input_embeddings(emb, conditions.top, conditions.bottom, conditions.spacing)
-        h, skips = self._apply_down_blocks(self.conv_in(x), emb, None, down)
-        h = self.middle_block(h, emb, None)
+        return emb, self._apply_down_blocks(self.conv_in(x), emb, None, None)[1]
+
+    def up(
+        self, emb: Tensor, skips: Sequence[Tensor], residuals: tuple[Sequence[Tensor], Tensor] | None = None
+    ) -> Tensor:
+        """The second half of :meth:`forward`: what :meth:`down` gave, and residuals -> velocity."""
+        down, middle = residuals if residuals is not None else (None, None)
+        # Out of place: the skips may be shared. The last one is also what enters the middle block, so its residual
+        # must reach both (FACTS 1.4).
+        skips = list(skips) if down is None else [a + b for a, b in zip(skips, down, strict=True)]
+        h = self.middle_block(skips[-1], emb, None)
         if middle is not None:
             h = h + middle
         return self.out(self._apply_up_blocks(h, emb, None, skips))
@@ -149,11 +151,20 @@ class ControlNet(ControlNetMaisi):
             x: noisy latents ``[B, 4, i, j, k]``. timesteps: float ``[B]``. mask_embedding: from :meth:`embed_mask`.
             class_labels: int64 ``[B]``, or None for a network without classes.
         """
+        return self.residuals(self.features(x, timesteps, mask_embedding, class_labels))
+
+    def features(
+        self, x: Tensor, timesteps: Tensor, mask_embedding: Tensor, class_labels: Tensor | None
+    ) -> list[Tensor]:
+        """The first part of :meth:`forward`: hidden states, fine to coarse, the middle block's last."""
         emb = self._prepare_time_and_class_embedding(x, timesteps, class_labels)
         h = self._apply_initial_convolution(x) + mask_embedding
         skips, h = self._apply_down_blocks(emb, None, h)
-        h = self._apply_mid_block(emb, None, h)
-        return self._apply_controlnet_blocks(h, skips)
+        return [*skips, self._apply_mid_block(emb, None, h)]
+
+    def residuals(self, features: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
+        """The second part of :meth:`forward`: residuals from what :meth:`features` gave."""
+        return self._apply_controlnet_blocks(features[-1], features[:-1])
 
 
 CLASSES = {"autoencoder": Autoencoder, "unet": DiffusionUNet, "controlnet": ControlNet}

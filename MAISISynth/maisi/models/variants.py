@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from maisi.errors import InputError
 from maisi.geometry import GridRules
 from maisi.models.folder import models_folder
 from maisi.models.intensity import IntensityScale
+from maisi.new_classes import NewClass, from_json, learn
+from maisi.scanner_noise import ScannerNoise
 
 # MAISISynth/Resources/Models in the source tree; Resources/Models of the flat folder of an installed extension.
 SHIPPED_MODELS = Path(__file__).resolve().parents[2] / "Resources" / "Models"
@@ -75,6 +78,8 @@ class Variant:
         modality: the default one's name. guidance: default scale of classifier-free guidance, 0 = none (FACTS 2.9).
         scale_factor: latents are multiplied by it before diffusion (FACTS 1.8); None = the checkpoint tells.
         weights: files. folder: of the card. fields_of_view: recommended ones.
+        classes: lesion classes it knows beside those of the vocabulary.
+        noise: what is added to its images (CT), or None.
     """
 
     name: str
@@ -93,6 +98,8 @@ class Variant:
     weights: tuple[WeightFile, ...]
     folder: Path
     fields_of_view: tuple[FieldOfView, ...] = ()
+    classes: tuple[NewClass, ...] = ()
+    noise: ScannerNoise | None = None
 
     @property
     def checksum(self) -> str:
@@ -116,34 +123,42 @@ class Variant:
 
 
 def read_variant(card: Path) -> Variant:
-    """The variant that a model card describes.
+    """The variant that a model card describes. Its own lesion classes become known to :mod:`maisi.labels`.
 
     Raises:
         InputError: the card is not valid.
     """
     try:
-        data = json.loads(card.read_text(encoding="utf-8"))
-        model = data["model"]
-        return Variant(
-            name=data["name"],
-            title=data["title"],
-            description=data["description"],
-            license=data["license"],
-            image=model["image"],
-            intensity=IntensityScale(**_tuples(model["intensity"])),
-            networks=model["networks"],
-            schedule=Schedule(**model["schedule"]),
-            grid=GridRules(**_tuples(model["grid"])),
-            modalities=model["modalities"],
-            modality=model["modality"],
-            guidance=model["guidance"],
-            scale_factor=model["scale_factor"],
-            weights=tuple(WeightFile(**file) for file in data["weights"]),
-            folder=card.parent,
-            fields_of_view=tuple(FieldOfView(**_tuples(fov)) for fov in model.get("fields_of_view", [])),
-        )
+        return make_variant(json.loads(card.read_text(encoding="utf-8")), card.parent)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"The model card {card} cannot be used ({error!r}); restore it from the extension.") from error
+
+
+def make_variant(card: dict[str, Any], folder: Path) -> Variant:
+    """The variant of a card's content; its classes are known from now on. Raises KeyError, TypeError or ValueError."""
+    model = card["model"]
+    classes = from_json(model.get("classes", []))
+    learn(classes)
+    return Variant(
+        name=card["name"],
+        title=card["title"],
+        description=card["description"],
+        license=card["license"],
+        image=model["image"],
+        intensity=IntensityScale(**_tuples(model["intensity"])),
+        networks=model["networks"],
+        schedule=Schedule(**model["schedule"]),
+        grid=GridRules(**_tuples(model["grid"])),
+        modalities=model["modalities"],
+        modality=model["modality"],
+        guidance=model["guidance"],
+        scale_factor=model["scale_factor"],
+        weights=tuple(WeightFile(**file) for file in card["weights"]),
+        folder=folder,
+        fields_of_view=tuple(FieldOfView(**_tuples(fov)) for fov in model.get("fields_of_view", [])),
+        classes=classes,
+        noise=ScannerNoise(**model["noise"]) if model.get("noise") else None,
+    )
 
 
 def _tuples(arguments: dict[str, Any]) -> dict[str, Any]:
@@ -152,9 +167,11 @@ def _tuples(arguments: dict[str, Any]) -> dict[str, Any]:
 
 def variants() -> dict[str, Variant]:
     """All models, by name: those that ship, and those with a card in the user's models folder."""
-    cards = (card for folder in (SHIPPED_MODELS, models_folder()) for card in sorted(folder.glob("*.json")))
-    found = (read_variant(card) for card in cards)
-    return {variant.name: variant for variant in found}
+    return {variant.name: variant for variant in map(read_variant, _cards())}
+
+
+def _cards() -> Iterator[Path]:
+    return (card for folder in (SHIPPED_MODELS, models_folder()) for card in sorted(folder.glob("*.json")))
 
 
 def get_variant(name: str) -> Variant:
@@ -167,3 +184,10 @@ def get_variant(name: str) -> Variant:
     if name not in known:
         raise InputError(f"There is no model called {name!r}; available: {', '.join(known) or 'none'}.")
     return known[name]
+
+
+def read_card(name: str) -> dict[str, Any]:
+    """The content of the card of the model called ``name``. Raises InputError: there is none."""
+    get_variant(name)
+    found = (json.loads(card.read_text(encoding="utf-8")) for card in _cards())
+    return {card["name"]: card for card in found}[name]

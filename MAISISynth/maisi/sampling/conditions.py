@@ -13,9 +13,9 @@ from maisi.errors import InputError
 from maisi.models.networks import Conditions
 from maisi.models.variants import Variant
 from maisi.options import REGIONS, Options
+from maisi.regions import find_regions
 
 SCALE = 100  # of spacings and of one-hot regions
-_REGION_LABELS = {"head": (22, 120), "chest": (28, 29, 30, 31, 32), "abdomen": (1, 2, 3, 4, 5, 14), "pelvis": (93, 94)}
 
 
 @dataclass(frozen=True)
@@ -71,9 +71,7 @@ def body_regions(target: Target, options: Options) -> Sequence[str]:
         return sorted(options.regions, key=REGIONS.index)
     if target.labels is None:
         raise InputError(f"This model needs to know the body regions; give some of: {', '.join(REGIONS)}.")
-    present = np.flatnonzero(np.bincount(target.labels.ravel(), minlength=256))
-    found = [name for name, ids in _REGION_LABELS.items() if np.isin(ids, present).any()]
-    return found or REGIONS  # the reference fails where no marker organ is present
+    return find_regions(target.labels) or REGIONS  # the reference fails where no marker organ is present
 
 
 def _one_hot(region: str, device: torch.device) -> Tensor:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 TRAIN_STEPS = 1000
 _BASE_LATENT_VOXELS = 32**3
+_Times = TypeVar("_Times", np.ndarray, "Tensor")
 
 
 class FlowStep(NamedTuple):
@@ -26,9 +30,13 @@ def rectified_flow_times(steps: int, latent_voxels: int, time_scale: float | str
         latent_voxels: of the volume to be made; sets the transform when ``time_scale`` is "volume".
         time_scale: ratio of the transform u' = r u / (1 + (r - 1) u), or "volume" for r = (voxels / 32^3)^(1/3).
     """
+    return [float(t) for t in stretched_times(1 - np.arange(steps + 1) / steps, latent_voxels, time_scale)]
+
+
+def stretched_times(u: _Times, latent_voxels: int, time_scale: float | str = "volume") -> _Times:
+    """Evenly spread ``u`` in 0...1 -> times 0...1000, denser near noise; in training as in sampling (FACTS 1.7)."""
     ratio = (latent_voxels / _BASE_LATENT_VOXELS) ** (1 / 3) if time_scale == "volume" else float(time_scale)
-    u = 1 - np.arange(steps + 1) / steps
-    return [float(t) for t in TRAIN_STEPS * ratio * u / (1 + (ratio - 1) * u)]
+    return TRAIN_STEPS * ratio * u / (1 + (ratio - 1) * u)
 
 
 def flow_steps(

@@ -51,7 +51,7 @@ def ddpm(model: Model, x: Tensor, times: Sequence[int], generator: torch.Generat
     Args:
         generator: of the noise that each step adds, on the device of ``x``; None = torch's global one.
     """
-    scheduler = _ddpm_scheduler()
+    scheduler = ddpm_scheduler()
     for time in times:
         x, _ = scheduler.step(model(x, float(time)), time, x, generator=generator)
         yield x
@@ -59,7 +59,7 @@ def ddpm(model: Model, x: Tensor, times: Sequence[int], generator: torch.Generat
 
 def ddim(model: Model, x: Tensor, times: Sequence[int]) -> Iterator[Tensor]:
     """Deterministic sampling of a DDPM model at any times (Song et al. 2021, equation 12 with sigma 0)."""
-    kept = _ddpm_scheduler().alphas_cumprod.tolist()  # share of the data in the variance at each time
+    kept = ddpm_scheduler().alphas_cumprod.tolist()  # share of the data in the variance at each time
     for time, following in zip(times, [*times[1:], None], strict=True):
         now, then = kept[time], 1.0 if following is None else kept[following]
         noise = model(x, float(time))
@@ -70,17 +70,17 @@ def ddim(model: Model, x: Tensor, times: Sequence[int]) -> Iterator[Tensor]:
 
 def ddpm_times(steps: int) -> list[int]:
     """``steps`` times of a DDPM model, from 999 (noise) to 0, evenly spread."""
-    scheduler = _ddpm_scheduler()
+    scheduler = ddpm_scheduler()
     scheduler.set_timesteps(steps)
     return scheduler.timesteps.tolist()
 
 
 def add_ddpm_noise(clean: Tensor, noise: Tensor, time: int) -> Tensor:
     """``clean`` latents as they are at ``time``."""
-    return _ddpm_scheduler().add_noise(clean, noise, torch.tensor([time]))
+    return ddpm_scheduler().add_noise(clean, noise, torch.tensor([time]))
 
 
-def _ddpm_scheduler() -> DDPMScheduler:
+def ddpm_scheduler() -> DDPMScheduler:
     """MONAI's scheduler with the constants of the released weights (FACTS 1.7)."""
     return DDPMScheduler(
         num_train_timesteps=TRAIN_STEPS,

@@ -126,9 +126,9 @@ def decoder_chain(autoencoder: AutoencoderKlMaisi) -> Chain:
     return Chain([autoencoder.post_quant_conv, *autoencoder.decoder.blocks])
 
 
-def encoder_chain(autoencoder: AutoencoderKlMaisi) -> Chain:
-    """The mean that ``autoencoder.encode`` returns, as a chain."""
-    return Chain([*autoencoder.encoder.blocks, autoencoder.quant_conv_mu])
+def encoder_chain(autoencoder: AutoencoderKlMaisi, last: nn.Module | None = None) -> Chain:
+    """The mean that ``autoencoder.encode`` returns, or what the convolution ``last`` makes in its place, as a chain."""
+    return Chain([*autoencoder.encoder.blocks, last or autoencoder.quant_conv_mu])
 
 
 def embedding_chain(embedding: nn.Module) -> Chain:

@@ -1,8 +1,8 @@
-"""A prepared data set: what ``maisi prepare`` writes and every training reads. Standard library only.
+"""A prepared data set: what ``maisi prepare`` writes and every training reads.
 
-DIR/prepared.json          settings: window, size rule, checksum of the autoencoder, names of new classes
+DIR/prepared.json          :class:`Settings`: size rule, window, new classes, autoencoder, scale factor
 DIR/items.jsonl            one :class:`Item` a line
-DIR/report.json            what was found wrong, and with which file
+DIR/report.json            what was found in the data set, and what is wrong with which file
 DIR/images/ID.npy          CT: int16 HU, MR: float16 0...1; ``[I, J, K]``, memory-mapped when read
 DIR/labels/ID.npz          uint8 MAISI ids ``[I, J, K]`` under "labels", compressed
 DIR/latents/ID.safetensors "mean" and "sigma", float16 ``[4, I/4, J/4, K/4]``
@@ -12,10 +12,59 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 from maisi.errors import InputError
+from maisi.new_classes import NewClass, from_json
+
+PREPARED = "prepared.json"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a data set was prepared, the same for all of its items.
+
+    Attributes:
+        multiple: sizes are multiples of this. spacing: fixed spacing in mm, or None: the size nearest to the scan's.
+        window: HU beyond are clipped. copies: "none", "smallest" or "halvings" (see ``prepare.sizes``).
+        min_slices: scans with fewer were dropped. classes: lesion classes of the data set's own.
+        autoencoder: name and SHA-256 of the network that made the latents; empty: there are none.
+        scale_factor: 1 / standard deviation of the latents, sampled, over all items (FACTS 1.8); None without latents.
+    """
+
+    multiple: int = 128
+    spacing: tuple[float, float, float] | None = None
+    window: tuple[float, float] = (-1000.0, 1000.0)
+    copies: str = "halvings"
+    min_slices: int = 64
+    classes: tuple[NewClass, ...] = ()
+    autoencoder: dict[str, str] = field(default_factory=dict)
+    scale_factor: float | None = None
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Settings:
+        """Inverse of ``dataclasses.asdict``. Raises TypeError or KeyError for anything else."""
+        spacing = values["spacing"] and tuple(values["spacing"])
+        plain = {"spacing": spacing, "window": tuple(values["window"]), "classes": from_json(values["classes"])}
+        return cls(**{**values, **plain})
+
+
+def read_settings(folder: Path) -> Settings:
+    """Raises InputError: no prepared data set there, or made by another version."""
+    path = folder / PREPARED
+    if not path.is_file():
+        raise InputError(f"{folder} is not a prepared data set; run: maisi prepare DATASET -o {folder}")
+    try:
+        return Settings.from_json(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError, KeyError) as error:
+        raise InputError(f"{path} cannot be read ({error!r}); prepare the data set into a new folder.") from error
+
+
+def read_classes(folder: Path) -> tuple[NewClass, ...]:
+    """The lesion classes that the data set in ``folder`` adds to the vocabulary. Raises like :func:`read_settings`."""
+    return read_settings(folder).classes
 
 
 @dataclass(frozen=True)
@@ -29,7 +78,7 @@ class Item:
         fold: cross-validation fold. dataset: name of its source, which has the sampling ``weight``.
         region: (top, bottom) body region indices for ddpm, or None (FACTS 2.3).
         downsampled: a smaller copy of another item. ids: MAISI ids in its label map.
-        pair: id of the item that differs from it by its lesions alone (a counterfactual), or None.
+        pair: id of the same image without its lesions (a counterfactual), or None.
     """
 
     id: str
@@ -65,11 +114,16 @@ def read_items(folder: Path) -> list[Item]:
 
 
 def write_items(folder: Path, items: Iterable[Item]) -> None:
-    """Replace the list of items at once."""
+    """Replace the list of items at once. Raises InputError when it cannot be written."""
     lines = [json.dumps(asdict(item), ensure_ascii=False) for item in items]
     temporary = folder / "items.jsonl.part"
-    temporary.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
-    temporary.replace(folder / "items.jsonl")
+    try:
+        temporary.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+        temporary.replace(folder / "items.jsonl")
+    except OSError as error:
+        raise InputError(
+            f"{folder / 'items.jsonl'} could not be written ({error.strerror}); make room there."
+        ) from error
 
 
 def _item(values: dict[str, object]) -> Item:

@@ -81,11 +81,14 @@ def write_dataset(
             "maisi_ids": {LABELS[id_].name: id_ for id_ in classes},
         },
     )
+    baselines = {item.background: item.case for item in items if item.variation is None}
+    pairs = {item.case: baselines.get(item.background) for item in items if item.variation is not None}
     training = [
         {
             "image": folder.relative(folder.image(case)),
             "label": folder.relative(folder.label(case)),
             "fold": fold[case],
+            **({"pair": folder.relative(folder.image(pairs[case]))} if pairs.get(case) in records else {}),
         }
         for case in done
     ]

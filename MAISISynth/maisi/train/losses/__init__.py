@@ -1,0 +1,1 @@
+"""Losses of the stages, each a plain function of tensors."""
