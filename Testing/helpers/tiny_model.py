@@ -31,21 +31,21 @@ NETWORKS = {
     "controlnet": {**LEVELS, "conditioning_embedding_num_channels": [4, 4, 8]},
 }
 CHANGES = {
-    "networks": NETWORKS,
     "schedule": {"steps": 2, "time_scale": "volume", "grid": "clean"},
     "noise": None,
     "scale_factor": 1.0,
 }
 
 
-def write_tiny_model(folder: Path, name: str = "tiny", mask_strength: float = 1.0) -> Path:
+def write_tiny_model(folder: Path, name: str = "tiny", mask_strength: float = 1.0, latent_channels: int = 4) -> Path:
     """Write ``name.json`` and ``name.safetensors`` into ``folder``; return the card's path.
 
     Args:
         mask_strength: makes more of what the mask does to the image, which is about 1 HU.
     """
     torch.manual_seed(1)
-    networks = build_networks(NETWORKS)
+    sizes = {role: {**size, "latent_channels": latent_channels} for role, size in NETWORKS.items()}
+    networks = build_networks(sizes)
     fill_zeros(networks)
     controlnet = networks["controlnet"]
     with torch.no_grad():
@@ -59,7 +59,7 @@ def write_tiny_model(folder: Path, name: str = "tiny", mask_strength: float = 1.
     card = json.loads((SHIPPED_MODELS / "embedded.json").read_text(encoding="utf-8"))
     parameters = sum(p.numel() for network in networks.values() for p in network.parameters())
     texts = {"name": name, "title": "Tiny", "description": "Random weights, for tests.", "license": "none"}
-    model = {**card["model"], **CHANGES, "parameters": parameters}
+    model = {**card["model"], **CHANGES, "networks": sizes, "parameters": parameters}
     states = {role: network.state_dict() for role, network in networks.items()}
     return write_model(folder, {**texts, "model": model, "training": {}, "metrics": {}}, states)
 
