@@ -140,8 +140,9 @@ class TumorPipeline(SegmentationEffectPipeline[TumorEffect]):
         self._dots.show(self._tool.lesion, self.GetRenderer(), sight)
         self.RequestRender()
 
-    def _onRelease(self, _event) -> bool:
+    def _onRelease(self, event) -> bool:
         tool = self._tool
+        tool.drag(self._sight(), event.GetDisplayPosition())  # the browser may leave out the last moves
         self._letGo()
         self._effect.released(tool)
         self.RequestRender()

@@ -24,8 +24,8 @@ class ScannerNoise:
     """How strong it is, and how alike neighbors are.
 
     Attributes:
-        hu: standard deviation in HU. blur: of the Gaussian that white noise is blurred with, in voxels of the model; 0.45
-            makes neighbors correlate by 0.17, as in real scans at 3 mm.
+        hu: standard deviation in HU. blur: of the Gaussian that white noise is blurred with, in voxels of the model;
+            0.45 makes neighbors correlate by 0.17, as in real scans at 3 mm.
     """
 
     hu: float

@@ -21,7 +21,8 @@ TINY = str(Path(__file__).with_name("tiny_stage.py"))
 
 def make_run(path: Path, **changes: Any) -> tuple[RunFolder, TrainConfig]:
     """A run folder for the tiny stage. ``changes`` of the configuration's section "run"."""
-    run_section = {"steps": 40, "precision": "float32", "device": "cpu", "log_every": 1, "validate_every": 20, **changes}
+    run_section = {"steps": 40, "precision": "float32", "device": "cpu", "log_every": 1, "validate_every": 20}
+    run_section |= changes
     values = {
         "stage": "diffusion", "run": run_section, "data": {"prepared": str(path)},
         "optimizer": {"learning_rate": 0.01, "warmup_steps": 5},
