@@ -33,7 +33,7 @@ def make_run(path: Path, **changes: Any) -> tuple[RunFolder, TrainConfig]:
     return run, config
 
 
-def wait_for_end(run: RunFolder, seconds: float = 90) -> Status:
+def wait_for_end(run: RunFolder, seconds: float = 240) -> Status:
     """How the training ended."""
     waitUntil(lambda: run.status().has_ended, seconds)
     return run.status()
@@ -46,7 +46,7 @@ def wait_for_exit(pid: int) -> None:
         waitUntil(lambda: hasEnded(process), 60)
 
 
-def wait_for_step(run: RunFolder, step: int, seconds: float = 60) -> None:
+def wait_for_step(run: RunFolder, step: int, seconds: float = 240) -> None:
     """Until ``step`` steps are done."""
     metrics = Metrics(run.metrics)
 
@@ -64,7 +64,7 @@ def rank_processes(launcher: int) -> list[psutil.Process]:
 
 def a_victim(launcher: int) -> psutil.Process:
     """One of them, by chance."""
-    return random.choice(rank_processes(launcher))
+    return random.choice(waitUntil(lambda: rank_processes(launcher), 60))
 
 
 def losses(run: RunFolder) -> dict[int, tuple[float, float]]:

@@ -95,7 +95,7 @@ def _print_presets() -> None:
 
 
 def _start(given: argparse.Namespace) -> None:
-    from maisi.train.launch import Processes, joins, launch, torchrun
+    from maisi.train.launch import ENVIRONMENT, Processes, joins, launch, torchrun
 
     run, processes = RunFolder(given.run), Processes(given.nproc, given.nnodes, given.rendezvous)
     if given.launcher == "here" and processes != Processes():
@@ -105,7 +105,8 @@ def _start(given: argparse.Namespace) -> None:
     if given.launcher == "here":
         _train_here(run)
     elif given.launcher == "none":
-        print(shlex.join(torchrun(run, processes)))
+        settings = (f"{name}={value}" for name, value in ENVIRONMENT.items())
+        print(shlex.join(["env", *settings, *torchrun(run, processes)]))
     elif given.launcher == "slurm":
         from maisi.train.slurm import submit, write_job
 
@@ -136,10 +137,10 @@ def _prepare(given: argparse.Namespace, run: RunFolder) -> None:
 
 
 def _train_here(run: RunFolder) -> None:
-    from maisi.train.launch import ENVIRONMENT
+    from maisi.train.launch import LAUNCHED
     from maisi.train.rank import main
 
     run.write_launcher("here", pid=os.getpid())
-    os.environ.update(ENVIRONMENT)
+    os.environ[LAUNCHED] = "1"
     if main(run):
         raise MaisiError(run.status().sentence)

@@ -85,6 +85,7 @@ def test_the_command_for_other_schedulers_is_printed(a_config, tmp_path, capsys)
     run = RunFolder(tmp_path / "run")
     assert cli.main(["train", a_config, "--run", str(run.path), "--nproc", "4", "--launcher", "none"]) == 0
     command = capsys.readouterr().out
+    assert command.startswith("env TORCH_ELASTIC_SHUTDOWN_TIMEOUT=120 TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 ")
     assert "-m torch.distributed.run --nnodes=1 --nproc-per-node=4" in command
     assert command.endswith(f"-m maisi.train.rank {run.path}\n")
     assert run.status().state == "starting"
