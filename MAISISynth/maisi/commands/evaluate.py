@@ -125,6 +125,7 @@ def _fid(given: argparse.Namespace) -> None:
         return
     with ProgressBar() as progress:
         report = fid_report(real, synthetic, extractor, given.nproc, progress)
+    report.result["datasets"] = {"real": given.real, "synthetic": given.synthetic}
     tell(report, given.json)
 
 

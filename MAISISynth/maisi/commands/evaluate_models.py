@@ -18,7 +18,7 @@ def add_reconstruction(subjects: argparse._SubParsersAction) -> None:
     parser = add_command(subjects, "reconstruction", _reconstruction, text)
     parser.add_argument("dataset", metavar="DATASET", help=f"CTs: {DATASET}; labels are not needed")
     add_network(parser)
-    add_options(parser)
+    add_options(parser, ("model", "precision", "device"))
     add_json(parser)
 
 
@@ -47,7 +47,7 @@ def add_steps(subjects: argparse._SubParsersAction) -> None:
     parser.add_argument("--tried", metavar="WAY,WAY", help="such as euler:30,adams-bashforth:10 (default: many)")
     parser.add_argument("--fine", default="heun:60", metavar="WAY", help="the solution to compare with")
     add_labels_from(parser)
-    add_options(parser)
+    add_options(parser, ("model", "seed", "time_grid", "guidance", "modality", "precision", "device"))
     add_json(parser)
 
 
@@ -55,8 +55,6 @@ def _steps(given: argparse.Namespace) -> None:
     from maisi.evaluate.steps import TRIED, evaluate_steps, phantoms_with_tumor, read_way
     from maisi.files import read_labels
 
-    if given.steps is not None or given.solver is not None:
-        raise InputError("Give solvers and steps with --tried, such as --tried euler:30,adams-bashforth:10.")
     options = read_options(given)
     tried = [read_way(text) for text in given.tried.split(",")] if given.tried else TRIED
     fine = read_way(given.fine)

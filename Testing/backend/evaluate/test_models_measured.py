@@ -84,7 +84,6 @@ def test_a_map_without_lesions_has_no_figure_for_them(tmp_path, a_tiny_model):
         ("steps --tried euler", "'euler' is not a solver"),
         ("steps --tried euler:0", "'euler:0' is not a solver"),
         ("steps --fine euler:many", "'euler:many' is not a solver"),
-        ("steps --steps 3", "with --tried"),
         ("steps --phantoms 0", "1 to 1000 phantoms"),
         ("steps --size 8", "32 to 512"),
         ("steps absent.nii.gz", "no file absent.nii.gz"),

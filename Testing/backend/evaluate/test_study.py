@@ -19,7 +19,8 @@ from maisi import cli
 from maisi.datasets import Dataset, Scan, read_dataset
 from maisi.errors import InputError
 from maisi.evaluate.study.cases import StudyCase, given_synthetic, real_cases
-from maisi.evaluate.study.run import paired_test, split
+from maisi.evaluate.study.results import paired_test, study_report
+from maisi.evaluate.study.run import split
 from maisi.evaluate.study.segmenter import dice_of, read_sample, train_segmenter
 from maisi.evaluate.study.settings import StudySettings, read_classes
 from maisi.files import write_volume
@@ -105,7 +106,23 @@ def test_a_clear_difference_is_found_and_a_single_pair_is_not_tested():
     first = rng.uniform(0.4, 0.6, 20)
     assert paired_test(np.stack([first, first + rng.uniform(0.02, 0.1, 20)], 1))["wilcoxon_p"] < 1e-4
     assert paired_test(np.zeros((1, 2)))["wilcoxon_p"] is None
-    assert paired_test(np.zeros((0, 2)))["means"] == [None, None]
+    assert paired_test(np.zeros((0, 2)))["difference"] is None
+
+
+def test_cases_without_a_class_do_not_count_for_it():
+    real, _ = some_cases([0, 0, 1], [])
+    chosen = StudySettings((LIVER, TUMOR))
+    dice = {
+        arm: [{"case": f"p{n}", "fold": n // 2, "dice": [None if n == 2 else value + n / 10, None]} for n in range(3)]
+        for arm, value in (("real", 0.5), ("real and synthetic", 0.7))
+    }
+    report = study_report(dice, chosen, real, [])
+    liver, tumor = report.result["classes"]["liver"], report.result["classes"]["hepatic tumor"]
+    assert liver["real"] == {"mean": pytest.approx(0.55), "folds": {0: pytest.approx(0.55), 1: None}}
+    assert (liver["n"], liver["difference"]) == (2, pytest.approx(0.2))
+    assert (tumor["n"], tumor["real"]["mean"]) == (0, None)
+    assert report.table[1] == ("liver", "real", "0.550", "-", "0.550", "", "", "", "")
+    assert report.table[4][5:] == ("0", "-", "-", "-")
 
 
 def test_folds_are_those_of_the_data_set_or_even(a_real_set):
