@@ -64,7 +64,7 @@ def rank_processes(launcher: int) -> list[psutil.Process]:
 
 def a_victim(launcher: int) -> psutil.Process:
     """One of them, by chance."""
-    return random.choice(rank_processes(launcher))
+    return random.choice(waitUntil(lambda: rank_processes(launcher), 60))
 
 
 def losses(run: RunFolder) -> dict[int, tuple[float, float]]:

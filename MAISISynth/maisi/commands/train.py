@@ -105,9 +105,8 @@ def _start(given: argparse.Namespace) -> None:
     if given.launcher == "here":
         _train_here(run)
     elif given.launcher == "none":
-        print(
-            shlex.join(["env", *(f"{name}={value}" for name, value in ENVIRONMENT.items()), *torchrun(run, processes)])
-        )
+        settings = (f"{name}={value}" for name, value in ENVIRONMENT.items())
+        print(shlex.join(["env", *settings, *torchrun(run, processes)]))
     elif given.launcher == "slurm":
         from maisi.train.slurm import submit, write_job
 
