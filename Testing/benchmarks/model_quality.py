@@ -36,7 +36,7 @@ from maisi.body import with_body
 from maisi.checks.fidelity import read_lesions
 from maisi.checks.hu import BANDS, check_hu, organ_values
 from maisi.commands.console import print_rows
-from maisi.editing import MARGIN_MM, edit
+from maisi.editing import edit, natural_margin
 from maisi.evaluate.feature_cache import Extractor
 from maisi.evaluate.fid import fid
 from maisi.evaluate.fidelity import MIN_MM, expected_contrasts, fidelity_report
@@ -44,8 +44,10 @@ from maisi.evaluate.hu import summarize
 from maisi.evaluate.report import number, share
 from maisi.evaluate.slices import SliceSettings
 from maisi.files import read_image, read_labels, write_json, write_volume
+from maisi.geometry import plan_grid
 from maisi.labels import LABELS, TUMORS
 from maisi.masks.lesion import RADIUS_MM, add_lesion, random_lesion
+from maisi.models.variants import get_variant
 from maisi.outputs.record import software
 from maisi.synthesis import synthesize
 from maisi.train.embedded.cases import make_labels
@@ -110,7 +112,8 @@ def measure(model: str, cases: Sequence[Case], expected: dict[int, float], args:
         readings.append(check_hu(first, case.before))
         errors += organ_errors(first, case)
         lesions.append((case.name, read_lesions(second, case.after)))
-        far = ndimage.distance_transform_edt(case.before.array == case.after.array, case.before.spacing) > MARGIN_MM
+        margin = natural_margin(plan_grid(case.before.shape, case.before.affine, get_variant(model).grid))
+        far = ndimage.distance_transform_edt(case.before.array == case.after.array, case.before.spacing) > margin
         outside.append(int(np.abs(second.array[far].astype(int) - first.array[far]).max()))
         seconds.append(took)
         if args.png and int(case.name) < 6:
