@@ -11,6 +11,7 @@ import slicer
 
 from maisi.errors import InputError
 from maisi.labels import remove_lesions
+from maisi.models.variants import variants
 from maisi.options import Options
 from maisi.volume import LabelVolume
 from MAISILib.Interpreter import Interpreter
@@ -47,6 +48,7 @@ class MAISISynthLogic:
 
     def __init__(self, worker: Worker | None = None) -> None:
         self.worker = worker or sharedWorker()
+        variants()  # lesion classes of the user's own models are known from here on
 
     def synthesize(self, segmentationNode: slicer.vtkMRMLSegmentationNode, **options) -> slicer.vtkMRMLScalarVolumeNode:
         """Wait for ``startSynthesis`` with the same arguments and return the new volume node.

@@ -31,7 +31,7 @@ from MAISILib.Translate import _
 from MAISIWebLib.Buttons import iconButton
 from MAISIWebLib.CompareCard import compareStrip
 from MAISIWebLib.Downloads import CT
-from MAISIWebLib.SegmentTool import LESION_ITEMS
+from MAISIWebLib.SegmentTool import lesionItems
 from MAISIWebLib.SynthesisCard import synthesisCard
 from MAISIWebLib.TumorCard import tumorCard
 from MAISIWebLib.Views import ALL, AXIAL, SLICES
@@ -158,7 +158,7 @@ class Page:
         with html.Div(classes="d-flex align-center px-3 pt-3", style="gap:8px"):
             VSelect(
                 v_model=(tool.state.name.kind,),
-                items=("lesion_items", LESION_ITEMS),
+                items=("lesion_items", lesionItems()),
                 density="compact",
                 variant="outlined",
                 hide_details=True,

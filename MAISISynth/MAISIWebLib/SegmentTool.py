@@ -13,10 +13,15 @@ from trame_slicer.core import SlicerApp
 from trame_slicer.segmentation import SegmentationEffectPaint, SegmentationOpacityEnum
 
 from maisi.labels import LABELS, LESIONS, find_label
+from maisi.models.variants import variants
 from MAISISynthLib.LabelMapping import describeSegment
 from MAISIWebLib.SegmentStyle import keptStyle, styleSegments
 
-LESION_ITEMS = [{"title": LABELS[label].name, "value": label} for label in LESIONS]
+
+def lesionItems() -> list[dict[str, str | int]]:
+    """The kinds of lesions to choose from, with those of the user's own models."""
+    variants()
+    return [{"title": LABELS[label].name, "value": label} for label in LESIONS]
 
 
 @dataclass

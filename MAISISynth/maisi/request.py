@@ -103,11 +103,13 @@ def read_inputs(request: Request) -> Inputs:
     """Read the files of ``request``; in an edit the labels are brought to the grid of the image.
 
     Raises:
-        InputError: a file is missing or cannot be used, or the grids do not go together.
+        InputError: a file is missing or cannot be used, the grids do not go together, or there is no such model.
     """
     from maisi.files import read_image, read_labels
     from maisi.geometry import place_on
+    from maisi.models.variants import get_variant
 
+    get_variant(request.options.model)  # lesion classes of its own are known from here on
     files = request.files
     arrays = {role: _read_array(files[role]) for role in ARRAYS if role in files}
     if request.command == "generate":

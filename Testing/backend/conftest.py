@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from helpers.tiny_model import write_tiny_model
-from maisi import labels
+from helpers.vocabulary import forgotten_afterwards
 from maisi.volume import LabelVolume
 
 
@@ -17,12 +17,8 @@ def an_empty_models_folder(tmp_path_factory, monkeypatch):
 @pytest.fixture(autouse=True)
 def what_was_learned_is_forgotten():
     """Lesion classes that a test adds to the vocabulary are gone after it."""
-    kept = {name: getattr(labels, name).copy() for name in ("LABELS", "LESIONS", "TUMORS", "_MAISI", "_BY_NAME")}
-    yield
-    for name, value in kept.items():
-        now = getattr(labels, name)
-        now.clear()
-        now.extend(value) if isinstance(now, list) else now.update(value)
+    with forgotten_afterwards():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -125,6 +125,7 @@ def _series(
 
 def _read(source: Request) -> tuple[ImageVolume | None, LabelVolume]:
     """The CT, if there is one, and the labels on its grid."""
+    get_variant(source.options.model)  # lesion classes of its own are known from here on
     labels = read_labels(source.files["labels"], source.numbering)
     if "image" not in source.files:
         return None, labels
