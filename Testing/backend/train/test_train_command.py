@@ -71,6 +71,7 @@ def test_a_training_in_this_process_fails_with_the_sentence(a_config, tmp_path):
         (("CONFIG", "--run", "RUN", "--set", "run.step=3"), "there is no key run.step"),
         (("nowhere", "--run", "RUN"), "no such preset; presets: autoencoder-128"),
         (("schema", "gan"), "There is no stage 'gan' to train"),
+        (("show", "controlnet"), "controlnet: data.prepared is missing"),
         (("export", "RUN", "--name", "mine"), "is no run with weights"),
         (("export", "RUN"), "Give at least one run, and --name NAME"),
     ],
@@ -127,3 +128,14 @@ def test_presets_and_schemas_are_printed(capsys):
 )
 def test_durations_are_told_in_two_units(seconds, words):
     assert duration(seconds) == words
+
+
+def test_a_whole_configuration_is_printed(capsys, tmp_path):
+    """What a preset says, what is changed, and the defaults of the rest."""
+    changes = [f"data.prepared={tmp_path}", "run.epochs=7"]
+    assert cli.main(["train", "show", "controlnet", *(f"--set={change}" for change in changes)]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["stage"] == "controlnet"
+    assert shown["run"]["epochs"] == 7
+    assert shown["run"]["clip"] == 1
+    assert shown["optimizer"]["learning_rate"] == 5e-5
