@@ -31,8 +31,8 @@ class MAISISynth(ScriptedLoadableModule):
         self.parent.contributors = ["MAISI for 3D Slicer contributors"]
         self.parent.helpText = _(
             "Makes a synthetic CT from a segmentation of organs and tumors, on the segmentation's own grid. After the "
-            "tumor has been edited, only its surroundings are made anew. Everything is computed on this computer. "
-            "Not for clinical use."
+            "tumor has been edited, only its surroundings are made anew. Everything is computed on this computer, or "
+            "on a machine of yours that you name. Not for clinical use."
         )
         self.parent.acknowledgementText = _(
             "The method is MAISI-v2 (NVIDIA, MONAI): a latent rectified-flow model with a ControlNet for label maps."

@@ -5,40 +5,31 @@ from __future__ import annotations
 import time
 
 from maisi.protocol import Failure, Hello, ProtocolError, VersionError, decode
-from MAISILib.ChildProcess import ChildProcess, describeExit
+from MAISILib.ChildProcess import describeExit
+from MAISILib.ChildTask import ChildTask
 from MAISILib.ErrorAdvice import advise
-from MAISILib.Interpreter import Interpreter, InterpreterError
+from MAISILib.Interpreter import Interpreter
 from MAISILib.Translate import _
 from MAISILib.Worker import WORKER_ARGUMENTS
 
 LINES_SHOWN = 3
 
 
-class EnvironmentCheck:
+class EnvironmentCheck(ChildTask):
     """A check that runs from its making on; call ``poll`` until ``done``.
 
     Attributes:
-        hello: versions and devices, when all is well. error: else a sentence that tells what to do.
+        hello: versions and devices, when all is well; else ``error`` tells what to do.
     """
 
     def __init__(
         self, interpreter: Interpreter, arguments: tuple[str, ...] = WORKER_ARGUMENTS, timeout: float = 120.0
     ) -> None:
         self.hello: Hello | None = None
-        self.error = ""
         self._lines: list[str] = []
         self._timeout = timeout
         self._deadline = time.monotonic() + timeout
-        self._process: ChildProcess | None = None
-        try:
-            self._process = ChildProcess(interpreter.workerCommand(*arguments), interpreter.environment())
-        except (OSError, InterpreterError) as error:
-            self.error = _("The chosen Python could not be started: {reason}").format(reason=error)
-
-    @property
-    def done(self) -> bool:
-        """Whether it is over, well or not."""
-        return self._process is None
+        super().__init__(interpreter, interpreter.workerCommand, *arguments)
 
     def poll(self) -> bool:
         """Take in what happened, without blocking; True when the check ended just now."""
@@ -56,28 +47,26 @@ class EnvironmentCheck:
             return True
         return False
 
-    def cancel(self) -> None:
-        """End the process, if it still runs."""
-        if self._process is not None:
-            process, self._process = self._process, None
-            process.end()
+    def _takeLines(self) -> bool:
+        changed = False
+        while not self.error and self.hello is None and not self._process.lines.empty():
+            self._takeLine(self._process.lines.get()[1])
+            changed = True
+        return changed
 
-    def _takeLines(self) -> None:
-        while not self.error and not self._process.lines.empty():
-            line = self._process.lines.get()[1]
-            try:
-                message = decode(line)
-            except VersionError as error:
-                self.error = _("The chosen Python has another version of MAISI ({reason}): remove it there.").format(
-                    reason=error
-                )
-            except ProtocolError:
-                self._lines.append(line)
-            else:
-                if isinstance(message, Hello):
-                    self.hello = message
-                elif isinstance(message, Failure):  # no connection to the remote machine
-                    self.error = message.message
+    def _takeLine(self, line: str) -> None:
+        try:
+            message = decode(line)
+        except VersionError as error:
+            text = _("The chosen Python has another version of MAISI ({reason}): remove it there.")
+            self.error = text.format(reason=error)
+        except ProtocolError:
+            self._lines.append(line)
+        else:
+            if isinstance(message, Hello):
+                self.hello = message
+            elif isinstance(message, Failure):  # no connection to the remote machine
+                self.error = message.message
 
     def _fail(self, sentence: str) -> None:
         tail = self._lines[-LINES_SHOWN:]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from maisi.protocol import Progress, Result, Synthesize
+from maisi.protocol import Estimate, Estimated, Progress, Result, Synthesize
+from MAISILib.Waiting import waitFor
 
 if TYPE_CHECKING:
     from MAISILib.Worker import Worker
@@ -28,7 +28,7 @@ class JobCancelled(Exception):
 
 
 class Job:
-    """A synthesis that is waiting, running or over. Made by ``Worker.submit``.
+    """A request that is waiting, being done or over. Made by ``Worker.submit``.
 
     Call ``poll()`` regularly until ``done`` (the panel's timer does), or ``wait()`` once (scripts do). After
     ``cancel()`` keep polling too: a worker that does not answer is ended by a later poll.
@@ -42,11 +42,11 @@ class Job:
         log: the last lines that the worker printed during this job.
     """
 
-    def __init__(self, worker: Worker, request: Synthesize) -> None:
+    def __init__(self, worker: Worker, request: Synthesize | Estimate) -> None:
         self.request = request
         self.state = "queued"
         self.progress: Progress | None = None
-        self.result: Result | None = None
+        self.result: Result | Estimated | None = None
         self.error = ""
         self.errorKind = ""
         self.log: deque[str] = deque(maxlen=LOG_LINES)
@@ -68,23 +68,14 @@ class Job:
         """Ask to stop. A job that has not reached the worker is cancelled at once, a running one within seconds."""
         self._worker.cancel(self)
 
-    def wait(self, timeout: float | None = None) -> Result:
+    def wait(self, timeout: float | None = None) -> Result | Estimated:
         """Block until the job is over; interrupting with Ctrl+C cancels the job.
 
         Raises:
             JobError: the job failed. JobCancelled: it was cancelled.
             TimeoutError: it is still running after ``timeout`` seconds (and goes on).
         """
-        end = None if timeout is None else time.monotonic() + timeout
-        try:
-            while not self.done:
-                self.poll()
-                if end is not None and time.monotonic() > end and not self.done:
-                    raise TimeoutError(f"The job is still {self.state} after {timeout:g} s.")
-                time.sleep(0.01)
-        except KeyboardInterrupt:
-            self.cancel()
-            raise
+        waitFor(self, timeout, f"The job is not over after {timeout} s.")
         if self.state == "cancelled":
             raise JobCancelled
         if self.state == "failed":

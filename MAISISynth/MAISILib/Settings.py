@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+AUTO = "auto"  # the device: whichever is best there
+
 
 class Store(Protocol):
     """Where settings are kept; a QSettings object is one."""
@@ -69,7 +71,7 @@ class Settings:
     @property
     def device(self) -> str:
         """ "auto", "cpu", "cuda:0", "mps" ..."""
-        return str(self._store.value("MAISI/Device", "auto"))
+        return str(self._store.value("MAISI/Device", AUTO))
 
     @device.setter
     def device(self, name: str) -> None:

@@ -12,6 +12,8 @@ from dataclasses import replace
 
 from maisi.protocol import (
     Cancel,
+    Estimate,
+    Estimated,
     Failure,
     Hello,
     Message,
@@ -65,7 +67,7 @@ class Worker:
         self._cancelling = False
         self._lock = threading.RLock()
 
-    def submit(self, request: Synthesize) -> Job:
+    def submit(self, request: Synthesize | Estimate) -> Job:
         """Queue a request and return its job at once; ``request.job`` is filled in here."""
         with self._lock:
             job = Job(self, replace(request, job=next(self._numbers)))
@@ -96,6 +98,7 @@ class Worker:
             else:
                 self._jobs.remove(job)
                 job.update(state="cancelled")
+                self._advance()
 
     def close(self) -> None:
         """End the process and all its children; open jobs become cancelled. A later ``submit`` starts afresh."""
@@ -174,9 +177,9 @@ class Worker:
         elif isinstance(event, Failure) and not self._cancelling and event.error != "cancelled":
             job.log.extend(event.trace.splitlines())
             self._fail(event.message, event.error)
-        elif isinstance(event, Result) and not self._cancelling:
+        elif isinstance(event, (Result, Estimated)) and not self._cancelling:
             self._finish(state="done", result=event)
-        elif isinstance(event, (Result, Failure)):
+        elif isinstance(event, (Result, Estimated, Failure)):
             self._finish(state="cancelled")
 
     def _takeForeigner(self, error: VersionError) -> None:

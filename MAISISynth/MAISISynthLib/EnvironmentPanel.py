@@ -23,6 +23,7 @@ class EnvironmentPanel:
         self.ui = ui
         self._changed = changed
         self._models: tuple[ModelRow, ...] = ()
+        self._folder = ""
         self._busy = False
         self.presenter = EnvironmentPresenter(self, worker, settings)
         ui.pythonPathLineEdit.connect("currentPathChanged(QString)", self.presenter.setPython)
@@ -46,7 +47,9 @@ class EnvironmentPanel:
         ui = self.ui
         self._models, self._busy = state.models, state.busy
         fillTable(ui.modelsTable, [(m.title, m.image, m.state, m.license) for m in state.models])
-        ui.folderLabel.text = state.folder
+        self._folder = state.folder
+        ui.folderLabel.text = ": ".join(filter(None, [state.remoteHost, state.folder]))
+        ui.openFolderButton.enabled = not state.remoteHost
         ui.environmentLabel.text = state.message
         if ui.pythonPathLineEdit.currentPath != state.python:
             ui.pythonPathLineEdit.currentPath = state.python
@@ -73,4 +76,4 @@ class EnvironmentPanel:
         self.ui.removeButton.enabled = fetched and model.installed
 
     def _onOpenFolder(self) -> None:
-        qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(self.ui.folderLabel.text))
+        qt.QDesktopServices.openUrl(qt.QUrl.fromLocalFile(self._folder))

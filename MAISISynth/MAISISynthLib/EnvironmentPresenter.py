@@ -8,18 +8,15 @@ from subprocess import CalledProcessError
 from typing import Protocol
 
 from maisi.errors import InputError
-from maisi.models.folder import models_folder
 from maisi.protocol import Hello
 from MAISILib import Dependencies
 from MAISILib.EnvironmentCheck import EnvironmentCheck
 from MAISILib.Interpreter import Interpreter
 from MAISILib.ModelCommand import ModelCommand
-from MAISILib.ModelTable import ModelRow, consentText, modelTable
-from MAISILib.Settings import Settings
+from MAISILib.ModelTable import ModelRow, ModelTable, consentText, modelTable, toldTable, unknownTable
+from MAISILib.Settings import AUTO, Settings
 from MAISILib.Translate import _
 from MAISILib.Worker import Worker
-
-AUTO = "auto"
 
 
 @dataclass(frozen=True)
@@ -27,7 +24,8 @@ class EnvironmentState:
     """Everything that the section shows, and the two lists that the section "Synthesize" offers.
 
     Attributes:
-        models: all models. folder: where their weights are. python: the chosen one, "" for the application's own.
+        models: all models of the machine that computes. folder: where their weights are there; "" while unknown.
+        python: the chosen one, "" for the application's own.
         remoteHost: the machine that computes, "" for this one.
         devices: name and description of what can be chosen. device: the chosen one.
         message: what was found out or what goes on. busy: whether something goes on, which can be cancelled.
@@ -68,7 +66,9 @@ class EnvironmentPresenter:
         self._view, self._worker, self._settings = view, worker, settings
         self._ensurePackages, self._check, self._command = ensurePackages, check, command
         self._running: EnvironmentCheck | ModelCommand | None = None
+        self._listing = False  # whether what runs is a list of the other machine's models
         self._hello: Hello | None = None
+        self._told: ModelTable | None = None  # by the other machine
         self._message = ""
 
     @property
@@ -77,16 +77,16 @@ class EnvironmentPresenter:
         return self._running is not None
 
     def update(self) -> None:
-        """Look at the models folder, and show everything."""
-        models: tuple[ModelRow, ...] = ()
+        """Look at the models folder of this machine, if it computes, and show everything."""
+        table = ModelTable()
         try:
-            models = tuple(modelTable())
+            table = (self._told or unknownTable()) if self._settings.remoteHost else modelTable()
         except InputError as error:
             self._message = str(error)
         self._view.showEnvironment(
             EnvironmentState(
-                models=models,
-                folder=str(models_folder()),
+                models=table.rows,
+                folder=table.folder,
                 python=self._settings.python,
                 remoteHost=self._settings.remoteHost,
                 devices=self._devices(),
@@ -110,7 +110,7 @@ class EnvironmentPresenter:
 
     def _startAnew(self) -> None:
         self._worker.close()
-        self._hello, self._message = None, ""
+        self._hello, self._told, self._message = None, None, ""
         self.update()
 
     def setDevice(self, name: str) -> None:
@@ -135,19 +135,16 @@ class EnvironmentPresenter:
             self._say(str(error))
 
     def download(self, model: str) -> None:
-        """Fetch the weights of a model, once the user has accepted size and license."""
-        if not self.busy and self._view.confirm(consentText(model)):
-            self._run(
-                self._command(Interpreter(self._settings), "download", model, "--accept-license"),
-                _("Downloading {model}").format(model=model),
-            )
+        """Fetch the weights of a model to the machine that computes, once the user has accepted size and license."""
+        if not self.busy and self._view.confirm(consentText(model, self._settings.remoteHost)):
+            self._do(_("Downloading {model}").format(model=model), "download", model, "--accept-license")
 
     def remove(self, model: str) -> None:
-        """Delete the downloaded weights of a model, after asking."""
-        question = _("Delete the downloaded weights of {model} from this computer?").format(model=model)
+        """Delete the downloaded weights of a model from the machine that computes, after asking."""
+        machine = self._settings.remoteHost or _("this computer")
+        question = _("Delete the downloaded weights of {model} from {machine}?").format(model=model, machine=machine)
         if not self.busy and self._view.confirm(question):
-            command = self._command(Interpreter(self._settings), "remove", model)
-            self._run(command, _("Deleting {model}").format(model=model))
+            self._do(_("Deleting {model}").format(model=model), "remove", model)
 
     def cancel(self) -> None:
         """Stop what goes on; a download goes on from there the next time."""
@@ -161,14 +158,20 @@ class EnvironmentPresenter:
         if self._running is None or not (self._running.poll() or self._running.done):
             return
         running = self._running
+        if running.done:
+            self._running = None
+        if self._listing:
+            self._takeList(running)
+            return
         if isinstance(running, EnvironmentCheck):
             self._hello = running.hello
             sentence = running.error or describeHello(running.hello)
         else:
             sentence = running.error or running.line
-        if running.done:
-            self._running = None
-        self._say(sentence)
+        if running.done and not running.error and self._settings.remoteHost:
+            self._do(sentence, "list", "--json", listing=True)
+        else:
+            self._say(sentence)
 
     def close(self) -> None:
         """The panel goes away: nothing may go on."""
@@ -176,9 +179,22 @@ class EnvironmentPresenter:
             self._running.cancel()
             self._running = None
 
-    def _run(self, running: EnvironmentCheck | ModelCommand, message: str) -> None:
-        self._running = running
+    def _do(self, message: str, *arguments: str, listing: bool = False) -> None:
+        self._run(self._command(Interpreter(self._settings), *arguments), message, listing)
+
+    def _run(self, running: EnvironmentCheck | ModelCommand, message: str, listing: bool = False) -> None:
+        self._running, self._listing = running, listing
         self._say(message)
+
+    def _takeList(self, command: ModelCommand) -> None:
+        """The other machine has listed its models, or said why not."""
+        if not command.done:
+            return
+        try:
+            self._told = toldTable(command.line)
+        except ValueError:
+            self._message = command.error or _("Its models could not be listed: {line}").format(line=command.line)
+        self.update()
 
     def _say(self, message: str) -> None:
         self._message = message

@@ -10,12 +10,10 @@ import slicer
 
 from maisi.errors import InputError
 from MAISILib.Translate import _
-from MAISISynthLib.SceneIO import LABELS_REFERENCE, SYNTHETIC
+from MAISISynthLib.SceneIO import BEFORE_REFERENCE, LABELS_REFERENCE, SYNTHETIC
 from MAISISynthLib.SynthesisChoices import MODELS_OWN_STEPS, Solver
 from MAISISynthLib.SynthesisJob import INFO, REQUEST
 from MAISISynthLib.SynthesisLogic import requestOf
-
-BEFORE_REFERENCE = "MAISI.Before"  # node reference: CT -> the CT that it is a change of
 
 
 @dataclass(frozen=True)
@@ -57,11 +55,6 @@ class Run:
             "solver": known.get(self.request.get("solver"), Solver.DEFAULT),
             "whole": self.request.get("method") == "full",
         }
-
-
-def noteOrigin(volumeNode: slicer.vtkMRMLScalarVolumeNode, before: slicer.vtkMRMLScalarVolumeNode | None) -> None:
-    """Remember in the scene what a CT is a change of."""
-    volumeNode.SetNodeReferenceID(BEFORE_REFERENCE, before.GetID() if before is not None else None)
 
 
 def runs(scene: slicer.vtkMRMLScene) -> list[Run]:

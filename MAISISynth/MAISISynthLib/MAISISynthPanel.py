@@ -9,6 +9,7 @@ import slicer
 import vtk
 from slicer.util import VTKObservationMixin
 
+from MAISILib.Interpreter import Interpreter
 from MAISILib.Settings import Settings
 from MAISISynthLib.ComparePanel import ComparePanel
 from MAISISynthLib.EditorPanel import EditorPanel
@@ -21,6 +22,8 @@ from MAISISynthLib.PollPump import PollPump
 from MAISISynthLib.SynthesisChoices import Choices, choicesOf
 from MAISISynthLib.SynthesisLogic import MAISISynthLogic
 from MAISISynthLib.SynthesisPanel import SynthesisPanel
+from MAISISynthLib.VaryLogic import VaryLogic
+from MAISISynthLib.VaryPanel import VaryPanel
 
 
 class MAISISynthPanel(VTKObservationMixin):
@@ -46,9 +49,11 @@ class MAISISynthPanel(VTKObservationMixin):
         self.synthesis = SynthesisPanel(ui, self.inputs.presenter, logic, settings, self)
         self.compare = ComparePanel(ui)
         self.history = HistoryPanel(ui, self)
+        self.vary = VaryPanel(ui, VaryLogic(Interpreter(settings)), settings, self.wake)
         self.environment = EnvironmentPanel(ui, logic.worker, settings, self._onEnvironment)
         self._edits = EditPump(self.synthesis.presenter.edited)
-        self._pump.drive(self.inputs.presenter, self.synthesis.presenter, self.environment.presenter)
+        sections = self.inputs, self.synthesis, self.vary, self.environment
+        self._pump.drive(*(section.presenter for section in sections))
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.StartCloseEvent, self._onSceneStartClose)
         for event in (scene.EndCloseEvent, scene.EndImportEvent):
@@ -78,6 +83,7 @@ class MAISISynthPanel(VTKObservationMixin):
         self._disconnect()
         self.removeObservers()
         self.environment.presenter.close()
+        self.vary.presenter.close()
         self.synthesis.presenter.close()
         self.editor.cleanup()
 
@@ -141,12 +147,15 @@ class MAISISynthPanel(VTKObservationMixin):
         self._edits.watch(choices.segmentation)
         self.editor.setNodes(choices.segmentation, choices.before)
         self.inputs.presenter.setChoices(choices)
+        self.vary.setSynthesis(choices)
         self.synthesis.presenter.update()
         if self._environmentState is not None:
             self.synthesis.showModels(self._environmentState.models, choices.model)
 
     def _onEnvironment(self, state: EnvironmentState) -> None:
-        self._environmentState = state
+        before, self._environmentState = self._environmentState, state
+        if before is not None and (before.python, before.remoteHost) != (state.python, state.remoteHost):
+            self.inputs.presenter.estimateAgain()
         self.synthesis.showModels(state.models, self.inputs.presenter.choices.model)
         self.synthesis.showDevices(state.devices, state.device)
         self.wake()

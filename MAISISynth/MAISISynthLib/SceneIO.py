@@ -18,6 +18,7 @@ from MAISISynthLib.LabelMapping import describeSegment
 from MAISISynthLib.NodeGrid import BINARY_LABELMAP, Grid, segmentationGrid, volumeGrid
 
 LABELS_REFERENCE = "MAISI.Labels"  # node reference: CT -> the label map it was made from
+BEFORE_REFERENCE = "MAISI.Before"  # node reference: CT -> the CT that it is a change of
 SYNTHETIC = "MAISI.Synthetic"  # node attribute that marks every volume made here
 WINDOW, LEVEL = 400, 40  # HU, soft tissue
 
@@ -213,6 +214,21 @@ def addSynthetic(
     parent = hierarchy.GetItemParent(neighbor) if neighbor else hierarchy.GetSceneItemID()
     _place(hierarchy, labelmap, _place(hierarchy, volume, parent))
     return volume
+
+
+def replaceSynthetic(
+    volume: slicer.vtkMRMLScalarVolumeNode, image: ImageVolume, labels: LabelVolume, attributes: Mapping[str, str]
+) -> None:
+    """Replace values, label map and attributes of a synthetic CT that is on the same grid and has a label map."""
+    for key, value in attributes.items():
+        volume.SetAttribute(key, value)
+    slicer.util.updateVolumeFromArray(volume.GetNodeReference(LABELS_REFERENCE), labels.array.transpose(2, 1, 0))
+    slicer.util.updateVolumeFromArray(volume, image.array.transpose(2, 1, 0))
+
+
+def noteOrigin(volumeNode: slicer.vtkMRMLScalarVolumeNode, before: slicer.vtkMRMLScalarVolumeNode | None) -> None:
+    """Remember in the scene what a CT is a change of."""
+    volumeNode.SetNodeReferenceID(BEFORE_REFERENCE, before.GetID() if before is not None else None)
 
 
 def addSegmentation(scene: slicer.vtkMRMLScene, labels: LabelVolume, name: str) -> slicer.vtkMRMLSegmentationNode:

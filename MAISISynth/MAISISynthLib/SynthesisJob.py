@@ -15,8 +15,9 @@ from maisi.volume import ImageVolume, LabelVolume
 from MAISILib.Job import JobCancelled, JobError
 from MAISILib.Translate import _
 from MAISILib.Worker import Worker
+from MAISISynthLib.Draft import Draft
 from MAISISynthLib.NodeGrid import Grid
-from MAISISynthLib.SceneIO import addSynthetic
+from MAISISynthLib.SceneIO import addSynthetic, noteOrigin, replaceSynthetic
 
 REQUEST, MODEL, CHECKSUM, INFO = "MAISI.Request", "MAISI.Model", "MAISI.ModelSha256", "MAISI.Info"  # node attributes
 
@@ -43,8 +44,13 @@ class SynthesisJob:
         options: dict,
         edited: tuple[ImageVolume, LabelVolume] | None = None,
         notices: list[str] | None = None,
+        before: slicer.vtkMRMLScalarVolumeNode | None = None,
+        draft: Draft | None = None,
     ) -> None:
-        """``options``: of ``maisi.options.Options``. ``edited``: an older CT and its label map, for a local edit.
+        """
+        Args:
+            options: of ``maisi.options.Options``. edited: an older CT and its label map, for a local edit.
+            before: node of that CT. draft: on the same grid, to be replaced by the new CT if it is untouched then.
 
         Raises:
             InputError: the temporary files cannot be written.
@@ -57,6 +63,7 @@ class SynthesisJob:
         self._options = {**options, "edit": edited is not None}
         self._name = _("{segmentation} SYNTHETIC CT").format(segmentation=segmentationNode.GetName())
         self._segmentationNode = segmentationNode
+        self._before, self._draft = before, draft
         self._scene = segmentationNode.GetScene()
         self._sceneClosed = False
         self._over = False
@@ -126,7 +133,6 @@ class SynthesisJob:
 
     def addToScene(self) -> slicer.vtkMRMLScalarVolumeNode:
         """Add the finished CT to the scene (again); ``poll`` does it unless the scene was closed during the run."""
-        besides = self._segmentationNode if self._segmentationNode.GetScene() is self._scene else None
         info = self._job.result.info
         attributes = {
             REQUEST: json.dumps(self._options),
@@ -134,10 +140,25 @@ class SynthesisJob:
             CHECKSUM: str(info.get("model_sha256", "")),
             INFO: json.dumps({**info, "notices": self.notices}),
         }
+        if self._draft is not None and self._draft.untouched:
+            self.volumeNode = self._draft.volumeNode  # which goes on to be a change of what it was
+            replaceSynthetic(self.volumeNode, self.image, self._labels, attributes)
+            return self.volumeNode
         self.volumeNode = addSynthetic(
-            self._scene, self.image, self._labels, self._grid, self._name, attributes, besides
+            self._scene,
+            self.image,
+            self._labels,
+            self._grid,
+            self._name,
+            attributes,
+            self._ifThere(self._segmentationNode),
         )
+        noteOrigin(self.volumeNode, self._ifThere(self._before))
         return self.volumeNode
+
+    def _ifThere(self, node: slicer.vtkMRMLNode | None) -> slicer.vtkMRMLNode | None:
+        """``node``, unless it was removed during the run."""
+        return node if node is not None and node.GetScene() is self._scene else None
 
     def _request(self, options: dict, edited: tuple[ImageVolume, LabelVolume] | None) -> Synthesize:
         folder = Path(self._folder.name)

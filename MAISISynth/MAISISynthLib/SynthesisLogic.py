@@ -14,11 +14,13 @@ from maisi.labels import remove_lesions
 from maisi.models.variants import variants
 from maisi.options import Options
 from maisi.volume import LabelVolume
+from MAISILib.EstimateJob import EstimateJob
 from MAISILib.Interpreter import Interpreter
 from MAISILib.Settings import Settings
 from MAISILib.Translate import _
 from MAISILib.Worker import Worker
-from MAISISynthLib.InputCheck import checkInput
+from MAISISynthLib.Draft import Draft
+from MAISISynthLib.InputCheck import InputCheck, checkInput
 from MAISISynthLib.LabelMapping import LabelMapping, placedLesions
 from MAISISynthLib.SceneIO import SYNTHETIC, reachesOutside, readImage, readLabelmap, readLabelNode, readLabels
 from MAISISynthLib.SynthesisJob import REQUEST, SynthesisJob
@@ -74,6 +76,7 @@ class MAISISynthLogic:
         model: str | None = None,
         before: slicer.vtkMRMLScalarVolumeNode | None = None,
         labelsBefore: slicer.vtkMRMLLabelMapVolumeNode | None = None,
+        draft: Draft | None = None,
         **options,
     ) -> SynthesisJob:
         """Start to make a CT on the segmentation's own grid. The segmentation and ``before`` are not changed.
@@ -85,31 +88,68 @@ class MAISISynthLogic:
                 one, or a patient's.
             labelsBefore: MAISI ids of that earlier state; None: the label map that a synthetic CT carries; for a
                 patient's CT the segmentation without the lesions that were placed with the Tumor tool.
+            draft: a change that is to be replaced by this one, if nobody has touched it by then.
             options: steps, device, solver, guidance, retries and whatever else ``maisi.options.Options`` has.
 
         Raises:
             InputError: the segmentation (or ``before``) or an option cannot be used; the sentence tells why.
         """
-        check = checkInput(segmentationNode)
-        valid, sentence = check.isValid()
-        if not valid:
-            raise InputError(sentence)
+        check = _usable(segmentationNode)
         labels = readLabels(segmentationNode, check.mapping.ids)
         edited = None
         if before is not None:
             old = _labelsBefore(before, labelsBefore, segmentationNode, labels)
             edited = inOrderOf(readImage(before), labels), inOrderOf(old, labels)
             _checkEdit(before.GetName(), edited, labels)
-        earlier = requestOf(before) if before else {}
         notices = check.mapping.notices + _missing(check.mapping, labels)
         if reachesOutside(segmentationNode):
             notices.append(_("Parts of the segments lie outside the grid of the segmentation and were left out."))
-        options |= {
-            "seed": earlier.get("seed", 0) if seed is None else seed,
-            "model": model or earlier.get("model", "embedded"),
-        }
-        complete = Options.from_json(options).to_json()
-        return SynthesisJob(self.worker, segmentationNode, labels, check.grid, complete, edited, notices)
+        complete = _complete(options, seed, model, before)
+        return SynthesisJob(
+            self.worker, segmentationNode, labels, check.grid, complete, edited, notices, before=before, draft=draft
+        )
+
+    def estimate(
+        self,
+        segmentationNode: slicer.vtkMRMLSegmentationNode,
+        seed: int | None = None,
+        model: str | None = None,
+        before: slicer.vtkMRMLScalarVolumeNode | None = None,
+        **options,
+    ) -> EstimateJob:
+        """Ask for the memory and the time that ``startSynthesis`` with the same arguments would need.
+
+        Its grid and the options count, not its voxels. Nothing is loaded for it; a worker is started if there is none,
+        on the machine that computes. See ``EstimateJob`` for where the figures come from.
+
+        Raises:
+            InputError: as ``startSynthesis``.
+        """
+        grid = _usable(segmentationNode).grid
+        complete = _complete(options, seed, model, before)
+        return EstimateJob(self.worker, grid.shape, grid.worldAffine, complete, edit=before is not None)
+
+
+def _usable(segmentationNode: slicer.vtkMRMLSegmentationNode) -> InputCheck:
+    """What is known about a segmentation. Raises InputError: it cannot be used."""
+    check = checkInput(segmentationNode)
+    valid, sentence = check.isValid()
+    if not valid:
+        raise InputError(sentence)
+    return check
+
+
+def _complete(
+    options: dict[str, Any],
+    seed: int | None,
+    model: str | None,
+    before: slicer.vtkMRMLScalarVolumeNode | None,
+) -> dict[str, Any]:
+    """All options; seed and model are those of ``before`` where none were given. Raises InputError."""
+    earlier = requestOf(before) if before else {}
+    seed = earlier.get("seed", 0) if seed is None else seed
+    model = model or earlier.get("model", "embedded")
+    return Options.from_json({**options, "seed": seed, "model": model}).to_json()
 
 
 def requestOf(volumeNode: slicer.vtkMRMLScalarVolumeNode) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from MAISILib.ModelTable import ModelRow
 from MAISILib.Settings import Settings
 from MAISILib.Translate import _
 from MAISISynthLib.InputPresenter import InputPresenter
+from MAISISynthLib.ProgressWidget import showProgress
 from MAISISynthLib.SynthesisLogic import MAISISynthLogic
 from MAISISynthLib.SynthesisPresenter import RunState, SynthesisPresenter
 
@@ -58,9 +59,7 @@ class SynthesisPanel:
         ui.rescueButton.visible = state.rescueEnabled
         for widget in (ui.segmentationSelector, ui.beforeSelector, ui.advancedCollapsibleButton):
             widget.enabled = state.inputsEnabled
-        ui.progressBar.visible = state.running
-        ui.progressBar.maximum = 0 if state.percent is None else 100  # 0: Qt's "busy"
-        ui.progressBar.value = state.percent or 0
+        showProgress(ui.progressBar, state.running, state.percent)
         ui.progressLabel.visible = state.running
         ui.progressLabel.text = state.progressText
         if ui.logText.plainText != state.log:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from subprocess import CalledProcessError
 from typing import Protocol
 
 import slicer
 
-from maisi.errors import InputError
 from maisi.protocol import Progress
 from MAISILib import Dependencies
 from MAISILib.Settings import Settings
 from MAISILib.Translate import _
-from MAISISynthLib.History import noteOrigin
+from MAISISynthLib.Draft import Draft
 from MAISISynthLib.InputPresenter import InputPresenter
+from MAISISynthLib.JobPresenter import JobPresenter
+from MAISISynthLib.SceneIO import BEFORE_REFERENCE
 from MAISISynthLib.SynthesisJob import SynthesisJob
 from MAISISynthLib.SynthesisLogic import MAISISynthLogic
 
@@ -58,7 +58,7 @@ class View(Protocol):
         """Show a new CT in the slice views, compare it with ``before``, and offer it as the one to edit next."""
 
 
-class SynthesisPresenter:
+class SynthesisPresenter(JobPresenter):
     """Between the panel and the logic. The panel tells what the user did; the presenter tells what to show."""
 
     def __init__(
@@ -69,31 +69,21 @@ class SynthesisPresenter:
         settings: Settings,
         ensurePackages: Callable[[], None] = Dependencies.ensure,
     ) -> None:
-        """``ensurePackages`` installs what the application's own Python lacks, after asking."""
+        super().__init__(ensurePackages)
         self._view, self._inputs, self._logic, self._settings = view, inputs, logic, settings
-        self._ensurePackages = ensurePackages
-        self._job: SynthesisJob | None = None
-        self._of = inputs.choices  # what the job was asked for
+        self._automatic = False  # whether an edit, not the user, started the job
+        self._draft: Draft | None = None  # what the last job made, if it was automatic
         self._rescued: SynthesisJob | None = None  # its CT lost its scene
         self._pressed = False  # the user has started a run in this session
         self._again = False  # the segmentation was edited during an automatic run
         self._outcome = self._log = ""
         self._logOpened = False
 
-    @property
-    def busy(self) -> bool:
-        """Whether ``poll`` must be called regularly."""
-        return self._job is not None
-
     def press(self) -> None:
         """The user pressed the button: start, or cancel what runs."""
         self._pressed = True
-        if self._job is not None:
-            self._again = False
-            self._job.cancel()
-        else:
-            self._start()
-        self.update()
+        self._again = False
+        super().press()
 
     def edited(self) -> None:
         """The user edited the segmentation and paused: synthesize the change, if that is wished.
@@ -106,26 +96,14 @@ class SynthesisPresenter:
             if self._job is not None:
                 self._again = True
             elif self._inputs.check.isValid()[0]:
-                self._start()
-        self.update()
-
-    def poll(self) -> None:
-        """Call about ten times a second while ``busy``."""
-        if self._job is None or not self._job.poll():
-            return
-        if self._job.done:
-            self._finish()
+                self._start(automatic=True)
         self.update()
 
     def rescue(self) -> None:
         """Add the CT whose scene was closed during the run to the scene that is there now."""
         job, self._rescued = self._rescued, None
-        self._take(job.addToScene(), None)
+        self._take(job.addToScene())
         self.update()
-
-    def update(self) -> None:
-        """Show the present state."""
-        self._view.showRun(self._runningState() if self._job else self._idleState())
 
     def close(self) -> None:
         """The panel goes away: nothing may go on."""
@@ -134,23 +112,28 @@ class SynthesisPresenter:
             self._job.poll()  # it is cancelled now; this removes its files
             self._job = None
 
-    def _start(self) -> None:
-        self._outcome, self._log, self._logOpened, self._again, self._rescued = "", "", False, False, None
-        self._of = self._inputs.choices
-        try:
-            if self._settings.usesOwnPython:
-                self._ensurePackages()
-            self._job = self._logic.startSynthesis(
-                self._of.segmentation, device=self._settings.device, **self._of.options()
-            )
-        except (InputError, RuntimeError, CalledProcessError) as error:  # the latter two: packages
-            self._outcome = str(error)
+    def _start(self, automatic: bool = False) -> None:
+        self._automatic = automatic
+        self._log, self._logOpened, self._again, self._rescued = "", False, False, None
+        choices = self._inputs.choices
+        hasDraft = automatic and self._draft is not None and choices.before is self._draft.volumeNode
+        self._outcome = self._begin(
+            lambda: self._logic.startSynthesis(
+                choices.segmentation,
+                device=self._settings.device,
+                draft=self._draft if hasDraft else None,
+                **choices.options(),
+            ),
+            self._settings.usesOwnPython,
+        )
+        if self._job is not None:
+            self._inputs.stopEstimate()
 
-    def _finish(self) -> None:
-        job, self._job = self._job, None
+    def _finish(self, job: SynthesisJob) -> None:
         self._log = "\n".join(job.log)
         if job.state == "done":
-            self._take(job.volumeNode, self._of.before)
+            self._take(job.volumeNode)
+            self._draft = Draft(job.volumeNode) if self._automatic else None
             self._outcome = "\n".join([self._outcome, *job.notices])
         elif job.state == "cancelled":
             self._outcome = _("Cancelled; the scene is as it was.")
@@ -159,19 +142,20 @@ class SynthesisPresenter:
             self._log = "\n".join(filter(None, [self._log, details]))
             self._logOpened = bool(self._log)
             self._rescued = job if job.image is not None else None
+        self._inputs.estimateAgain()
         if self._again:
             outcome = self._outcome
             self.edited()
             if self._job is None:  # the run had taken in all edits
                 self._outcome = outcome
 
-    def _take(self, volumeNode: slicer.vtkMRMLScalarVolumeNode, before: slicer.vtkMRMLScalarVolumeNode | None) -> None:
+    def _take(self, volumeNode: slicer.vtkMRMLScalarVolumeNode) -> None:
         """A new CT is in the scene."""
-        if before is not None and before.GetScene() is not volumeNode.GetScene():
-            before = None  # removed during the run
-        noteOrigin(volumeNode, before)
         self._outcome = _("'{name}' is ready.").format(name=volumeNode.GetName())
-        self._view.showResult(volumeNode, before)
+        self._view.showResult(volumeNode, volumeNode.GetNodeReference(BEFORE_REFERENCE))
+
+    def _show(self, state: RunState) -> None:
+        self._view.showRun(state)
 
     def _idleState(self) -> RunState:
         return RunState(
@@ -186,7 +170,7 @@ class SynthesisPresenter:
     def _runningState(self) -> RunState:
         percent, text = describeProgress(self._job.progress)
         if self._job.state == "queued":
-            text = _("Waiting for the synthesis that was started before")
+            text = _("Waiting for what was asked before")
         return RunState(
             outcome=_("Synthesizing; the segmentation may be edited meanwhile."),
             buttonText=_("Cancel"),

@@ -13,6 +13,7 @@ from maisi.vary.folder import SeriesFolder, Status
 from MAISILib.ChildProcess import ChildProcess, describeExit
 from MAISILib.Job import LOG_LINES, JobCancelled, JobError
 from MAISILib.Translate import _
+from MAISILib.Waiting import waitFor
 
 _PREFIX = "maisi: "  # of the sentence with which the command line ends when something is wrong
 LOOK_SECONDS = 2.0  # between two looks into the folder
@@ -77,16 +78,7 @@ class VaryJob:
             JobError: it failed, or some cases did. JobCancelled: it was cancelled.
             TimeoutError: it is still running after ``timeout`` seconds (and goes on).
         """
-        end = None if timeout is None else time.monotonic() + timeout
-        try:
-            while not self.done:
-                self.poll()
-                if end is not None and time.monotonic() > end and not self.done:
-                    raise TimeoutError(_("The series is not complete after {seconds:g} s.").format(seconds=timeout))
-                time.sleep(0.02)
-        except KeyboardInterrupt:
-            self.cancel()
-            raise
+        waitFor(self, timeout, _("The series is not complete after {seconds} s.").format(seconds=timeout))
         if self.state == "cancelled":
             raise JobCancelled
         if self.error:

@@ -48,15 +48,16 @@ class VaryLogic:
         self,
         segmentationNode: slicer.vtkMRMLSegmentationNode,
         volumeNode: slicer.vtkMRMLScalarVolumeNode | None = None,
-        **request: Any,
+        **settings: Any,
     ) -> list[Item]:
-        """The cases that ``start`` with the same arguments would make; ``request``: of ``maisi.vary`` SeriesRequest.
+        """The cases that ``start`` with the same settings would make.
 
         Raises:
             InputError: the segmentation, the CT or the request cannot be used; the sentence tells why.
         """
-        labels, _image = _read(segmentationNode, volumeNode)
-        return plan_series(labels, _request(request, volumeNode is not None))
+        labels, image = _read(segmentationNode, volumeNode)
+        request, _options = _split(settings, image is not None)
+        return plan_series(labels, request)
 
     def start(
         self,
@@ -78,10 +79,7 @@ class VaryLogic:
             InputError: as ``plan``; or the options, the temporary folder or the chosen Python cannot be used.
         """
         labels, image = _read(segmentationNode, volumeNode)
-        options = Options.from_json(
-            {name: value for name, value in settings.items() if name not in _REQUEST - {"seed"}}
-        )
-        request = _request({name: value for name, value in settings.items() if name in _REQUEST}, image is not None)
+        request, options = _split(settings, image is not None)
         plan_series(labels, request)  # bad input is told now, not by the process
         arguments = [*commandArguments(request, options), f"--output={folder}", f"--nproc={processes}"]
         try:
@@ -127,9 +125,11 @@ def _read(
     return labels, image
 
 
-def _request(values: Mapping[str, Any], hasScan: bool) -> SeriesRequest:
-    request = SeriesRequest.from_json(dict(values))
-    return request.on_scan() if hasScan else request
+def _split(settings: Mapping[str, Any], hasScan: bool) -> tuple[SeriesRequest, Options]:
+    """What is varied, and how each image is made; the seed belongs to both. Raises InputError."""
+    options = Options.from_json({name: value for name, value in settings.items() if name not in _REQUEST - {"seed"}})
+    request = SeriesRequest.from_json({name: value for name, value in settings.items() if name in _REQUEST})
+    return (request.on_scan() if hasScan else request), options
 
 
 def _save(path: Path, volume: LabelVolume | ImageVolume) -> None:

@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from subprocess import CalledProcessError
-from typing import Any, Protocol
-
-import slicer
+from typing import Protocol
 
 from maisi.errors import InputError
 from maisi.labels import LABELS
 from maisi.vary.series import Item
 from MAISILib import Dependencies
-from MAISILib.Settings import Settings
+from MAISILib.Settings import AUTO, Settings
 from MAISILib.Translate import _
+from MAISISynthLib.JobPresenter import JobPresenter
+from MAISISynthLib.VaryChoices import VaryChoices
 from MAISISynthLib.VaryJob import VaryJob
 from MAISISynthLib.VaryLogic import VaryLogic
 
@@ -28,7 +27,7 @@ class VaryState:
 
     Attributes:
         status: sentences beside the button: what would be made, how far it is, or how it ended.
-        buttonText, buttonEnabled: the one button that starts and cancels.
+        buttonText, buttonEnabled: the one button that starts and cancels. planEnabled: the one that shows the plan.
         inputsEnabled: whether nodes, factors and folder can be changed. running: whether ``poll`` must be called.
         percent: of the progress bar, 0-100; None for "busy".
     """
@@ -36,6 +35,7 @@ class VaryState:
     status: str
     buttonText: str
     buttonEnabled: bool
+    planEnabled: bool
     inputsEnabled: bool = True
     running: bool = False
     percent: int | None = 0
@@ -44,11 +44,11 @@ class VaryState:
 class VaryView(Protocol):
     """What the presenter needs of a panel."""
 
-    def show(self, state: VaryState) -> None:
+    def showVary(self, state: VaryState) -> None:
         """Show this state."""
 
 
-class VaryPresenter:
+class VaryPresenter(JobPresenter):
     """Between the panel and ``VaryLogic``."""
 
     def __init__(
@@ -58,57 +58,27 @@ class VaryPresenter:
         settings: Settings,
         ensurePackages: Callable[[], None] = Dependencies.ensure,
     ) -> None:
-        """``ensurePackages`` installs what the application's own Python lacks, after asking."""
+        super().__init__(ensurePackages)
         self._view, self._logic, self._settings = view, logic, settings
-        self._ensurePackages = ensurePackages
-        self._segmentationNode: slicer.vtkMRMLSegmentationNode | None = None
-        self._volumeNode: slicer.vtkMRMLScalarVolumeNode | None = None
-        self._folder, self._request = "", {}
-        self._job: VaryJob | None = None
-        self._outcome = ""  # how the last series ended, or what the plan is; until the inputs change
+        self._choices = VaryChoices()
+        self._folder = ""  # of the series that was started last
+        self._outcome = ""  # how it ended, or what the plan is; until the choices change
 
-    def setInputs(
-        self,
-        segmentationNode: slicer.vtkMRMLSegmentationNode | None,
-        volumeNode: slicer.vtkMRMLScalarVolumeNode | None,
-        folder: str,
-        **request: Any,
-    ) -> None:
+    def setChoices(self, choices: VaryChoices) -> None:
         """The user chose something else; the plan is made by ``preview`` only, since it looks at all voxels."""
-        self._segmentationNode, self._volumeNode = segmentationNode, volumeNode
-        self._folder, self._request = folder, request
-        self._outcome = ""
-        self.update()
+        if choices != self._choices:
+            self._choices, self._outcome = choices, ""
+            self.update()
 
     def preview(self) -> None:
         """The user wants to know what would be made."""
+        chosen = self._choices
         try:
-            items = self._logic.plan(self._segmentationNode, self._volumeNode, **self._request)
+            items = self._logic.plan(chosen.synthesis.segmentation, chosen.volume, **chosen.settings())
             self._outcome = describePlan(items)
         except InputError as error:
             self._outcome = str(error)
         self.update()
-
-    def press(self) -> None:
-        """The user pressed the button: start or go on, or cancel what runs."""
-        if self._job is not None:
-            self._job.cancel()
-            self._finish()
-        else:
-            self._start()
-        self.update()
-
-    def poll(self) -> None:
-        """Call a few times a second while ``running``."""
-        if self._job is None or not self._job.poll():
-            return
-        if self._job.done:
-            self._finish()
-        self.update()
-
-    def update(self) -> None:
-        """Show the present state."""
-        self._view.show(self._runningState() if self._job else self._idleState())
 
     def close(self) -> None:
         """The panel goes away: nothing may go on. Complete cases stay."""
@@ -117,17 +87,21 @@ class VaryPresenter:
             self._job = None
 
     def _start(self) -> None:
-        try:
-            if not self._settings.python:
-                self._ensurePackages()
-            self._job = self._logic.start(
-                self._segmentationNode, self._folder, self._volumeNode, device=self._settings.device, **self._request
-            )
-        except (InputError, RuntimeError, CalledProcessError) as error:  # the latter two: packages
-            self._outcome = str(error)
+        chosen = self._choices
+        self._folder = chosen.folder
+        self._outcome = self._begin(
+            lambda: self._logic.start(
+                chosen.synthesis.segmentation,
+                chosen.folder,
+                chosen.volume,
+                chosen.processes,
+                device=AUTO if self._settings.remoteHost else self._settings.device,
+                **chosen.settings(),
+            ),
+            not self._settings.python,
+        )
 
-    def _finish(self) -> None:
-        job, self._job = self._job, None
+    def _finish(self, job: VaryJob) -> None:
         text = _("{done} of {total} cases are complete in {folder}.")
         told = text.format(done=job.status.done, total=job.status.total, folder=Path(self._folder).name)
         if job.state == "done":
@@ -138,13 +112,20 @@ class VaryPresenter:
             errors = [f"{case}: {sentence}" for case, sentence in job.status.errors.items()]
             self._outcome = "\n".join([job.error, *errors[:ERRORS_SHOWN]])
 
+    def _show(self, state: VaryState) -> None:
+        self._view.showVary(state)
+
     def _idleState(self) -> VaryState:
         missing = ""
-        if self._segmentationNode is None:
+        if self._choices.synthesis.segmentation is None:
             missing = _("Choose a segmentation.")
-        elif not self._folder:
+        elif not self._choices.folder:
             missing = _("Choose a folder for the series.")
-        return VaryState(self._outcome or missing, _("Make the series"), buttonEnabled=not missing)
+        told = self._outcome or missing
+        if not told and self._settings.remoteHost:
+            told = _("The series is made on this computer, not on {host}.").format(host=self._settings.remoteHost)
+        planned = self._choices.synthesis.segmentation is not None
+        return VaryState(told, _("Make the series"), buttonEnabled=not missing, planEnabled=planned)
 
     def _runningState(self) -> VaryState:
         progress = self._job.progress
@@ -152,7 +133,7 @@ class VaryPresenter:
         if progress is not None:
             text = _("{step} of {total} cases").format(step=progress.step, total=progress.total)
             percent = round(100 * progress.step / progress.total)
-        return VaryState(text, _("Cancel"), True, inputsEnabled=False, running=True, percent=percent)
+        return VaryState(text, _("Cancel"), True, planEnabled=False, inputsEnabled=False, running=True, percent=percent)
 
 
 def describePlan(items: list[Item]) -> str:

@@ -13,8 +13,10 @@ from scipy import ndimage
 from maisi.body import with_body
 from maisi.decoding import background
 from maisi.errors import InputError
-from maisi.labels import BACKGROUND, BODY
+from maisi.geometry import GridPlan, plan_grid
+from maisi.labels import BACKGROUND, BODY, LESIONS
 from maisi.local_edit import edit_locally
+from maisi.models.networks import COMPRESSION
 from maisi.models.variants import get_variant
 from maisi.options import Options
 from maisi.runs import RUNS, Run
@@ -23,7 +25,7 @@ from maisi.synthesis import SynthesisResult, check, describe, synthesize
 from maisi.texture import with_own_texture
 from maisi.volume import Box, ImageVolume, LabelVolume
 
-MARGIN_MM = 8.0
+SMALLEST_MARGIN_MM = 8.0
 NOT_HU = -50  # no CT of a patient has only values above this
 
 
@@ -32,7 +34,7 @@ def edit(
     before: LabelVolume,
     after: LabelVolume,
     *,
-    margin_mm: float = MARGIN_MM,
+    margin_mm: float | None = None,
     progress: Progress | None = None,
     cancelled: Callable[[], bool] | None = None,
     **options: Any,
@@ -40,7 +42,8 @@ def edit(
     """``image`` with the region where the labels changed synthesized anew.
 
     Inside the changed region the new CT is taken; across ``margin_mm`` around it both are blended; beyond, every voxel
-    is bit-identical to ``image``. The image may be a synthetic one, which is edited best while this process still knows
+    is bit-identical to ``image``. The margin is one latent voxel wide where it is not told, but at least 8 mm: so far a
+    change of the latents reaches. The image may be a synthetic one, which is edited best while this process still knows
     its run, or a real CT: what the model changes is then added to it, so that its own noise and contrast stay.
 
     Args:
@@ -49,7 +52,8 @@ def edit(
         options: see :class:`maisi.options.Options`; seed and model should be those that made ``image``.
 
     Returns:
-        The result, dtype of ``image``; ``info`` also has ``method``, ``edited_voxels`` and ``blended_voxels``.
+        The result, dtype of ``image``; ``info`` also has ``method``, ``margin_mm``, ``edited_voxels`` and
+        ``blended_voxels``.
 
     Raises:
         InputError: different grids, nothing changed, or an image that is not in HU; and all that
@@ -59,7 +63,8 @@ def edit(
     chosen = Options.from_json(options)
     _check_input(image, before, after, chosen)
     job = _Edit(image, before, after, chosen, progress or (lambda *_: None), cancelled or (lambda: False))
-    weight, box = _blend_weight(job.changed, image.spacing, margin_mm)
+    margin = job.natural_margin if margin_mm is None else margin_mm
+    weight, box = _blend_weight(job.changed, image.spacing, margin)
     new = job.locally(box) if job.is_local else job.fully(box)
     weight = weight[_inside(new.box, box)]
     result = image.array.copy()
@@ -73,10 +78,25 @@ def edit(
         "checks": [asdict(reading) for reading in check(edited, after, chosen)],
         "seconds": round(time.monotonic() - started, 2),
         "method": "local" if job.is_local else "full",
+        "margin_mm": round(margin, 2),
         "edited_voxels": int(job.changed.sum()),
         "blended_voxels": int((weight > 0).sum()),
     }
     return SynthesisResult(edited, info)
+
+
+def can_be_local(options: Options) -> bool:
+    """Whether an edit may compute its surroundings alone.
+
+    The difference of two images can be integrated only where both come of the same deterministic flow.
+    """
+    flows = get_variant(options.model).schedule.kind == "rectified_flow"
+    return options.method == "local" and flows and not options.compatible
+
+
+def natural_margin(grid: GridPlan) -> float:
+    """mm that a change of one latent voxel reaches."""
+    return max(SMALLEST_MARGIN_MM, COMPRESSION * float(grid.model_spacing.mean()))
 
 
 @dataclass(frozen=True)
@@ -111,9 +131,14 @@ class _Edit:
 
     @property
     def is_local(self) -> bool:
-        """The difference of two images can be integrated only where both come of the same deterministic flow."""
-        flows = get_variant(self.options.model).schedule.kind == "rectified_flow"
-        return self.options.method == "local" and flows and not self.options.compatible
+        """Whether only the surroundings of the edit are computed."""
+        return can_be_local(self.options)
+
+    @property
+    def natural_margin(self) -> float:
+        """See :func:`natural_margin`."""
+        rules = get_variant(self.options.model).grid
+        return natural_margin(self.run.grid if self.run else plan_grid(self.image.shape, self.image.affine, rules))
 
     def locally(self, box: Box) -> _New:
         """Compute ``box`` and what is needed around it, and nothing else."""
@@ -128,8 +153,15 @@ class _Edit:
             return _New(common, values, info, patch.run)
         self.notices.append("There is no kept run of this CT, so the edit started from the CT itself.")
         base = patch.base[_inside(common, patch.box)]
-        values = with_own_texture(self.image.array[common], base, values, self.changed[common])
+        exchanged = self.changed[common]
+        around = self._host()[common]
+        values = with_own_texture(self.image.array[common], base, values, exchanged, around, self.image.spacing)
         return _New(common, values, info)
+
+    def _host(self) -> np.ndarray:
+        """Where tissue is of the kind that the edit put in or took out, lesions aside, and was not edited."""
+        kinds = np.union1d(self.before.array[self.changed], self.after.array[self.changed])
+        return np.isin(self.after.array, np.setdiff1d(kinds, (BACKGROUND, *LESIONS))) & ~self.changed
 
     def fully(self, box: Box) -> _New:
         """Make the whole image anew, with the seed of the old one."""

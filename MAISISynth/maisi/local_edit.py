@@ -80,6 +80,25 @@ def edit_locally(
 
 
 @dataclass(frozen=True)
+class Window:
+    """What is computed for an edit.
+
+    Attributes:
+        region: of latents. encoded: box of the model grid around it, ``context`` latents wider where there are any.
+    """
+
+    region: Region
+    encoded: Box
+
+    @classmethod
+    def around(cls, grid: GridPlan, box: Box, context: int = CONTEXT) -> Window:
+        """The window for an edit that touches a ``box`` of the model grid."""
+        inner = tuple(slice(s.start // COMPRESSION, -(-s.stop // COMPRESSION)) for s in box)
+        region = region_of(inner, [n // COMPRESSION for n in grid.model_shape])
+        return cls(region, _voxels(_grown(region.box, context, region.shape)))
+
+
+@dataclass(frozen=True)
 class _Job:
     grid: GridPlan
     before: np.ndarray  # uint8 on the model grid
@@ -104,12 +123,10 @@ class _Job:
                 f"The edit is smaller than the voxels of the model ({spacing} mm), so nothing would change; "
                 "make it larger, or use a model with finer voxels."
             )
-        inner = tuple(slice(s.start // COMPRESSION, -(-s.stop // COMPRESSION)) for s in box)
-        region = region_of(inner, [n // COMPRESSION for n in grid.model_shape])
-        around = _grown(region.box, 0 if run else CONTEXT, region.shape)
-        plan = plan_on(grid.part(_voxels(around))[0], options)
+        window = Window.around(grid, box, 0 if run else CONTEXT)
+        plan = plan_on(grid.part(window.encoded)[0], options)
         plan.check()
-        return cls(grid, model_before, model_after, region, plan, options)
+        return cls(grid, model_before, model_after, window.region, plan, options)
 
     def from_run(
         self,

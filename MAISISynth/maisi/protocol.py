@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, fields
 from types import NoneType, UnionType
 from typing import Any, ClassVar, get_args, get_origin, get_type_hints
 
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 
 
 class ProtocolError(Exception):
@@ -54,6 +54,23 @@ class Synthesize(Message):
     options: dict[str, Any] = field(default_factory=dict)
     image: str | None = None
     labels_before: str | None = None
+
+
+@dataclass(frozen=True)
+class Estimate(Message):
+    """Tell what a job would need, without doing it; it waits for the jobs before it.
+
+    Attributes:
+        job: as in ``Synthesize``. shape, affine: of the label map's grid. options: as in ``Synthesize``.
+        edit: whether it would be a change of an image.
+    """
+
+    kind: ClassVar[str] = "estimate"
+    job: int
+    shape: list[int]
+    affine: list[float]
+    options: dict[str, Any] = field(default_factory=dict)
+    edit: bool = False
 
 
 @dataclass(frozen=True)
@@ -108,6 +125,18 @@ class Result(Message):
 
 
 @dataclass(frozen=True)
+class Estimated(Message):
+    """The answer to Estimate: GB on ``device``, and seconds without loading; ``runs`` before it that were measured."""
+
+    kind: ClassVar[str] = "estimated"
+    job: int
+    memory_gb: float
+    seconds: float
+    device: str
+    runs: int
+
+
+@dataclass(frozen=True)
 class Failure(Message):
     """The job ended without a result. ``error``: "oom", "weights", "input", "cancelled", "internal" or
     "connection" (the worker's machine cannot be reached, and this was the last message).
@@ -122,7 +151,7 @@ class Failure(Message):
     trace: str = ""
 
 
-_MESSAGES = {c.kind: c for c in (Synthesize, Cancel, Quit, Hello, Progress, Result, Failure)}
+_MESSAGES = {c.kind: c for c in (Synthesize, Estimate, Cancel, Quit, Hello, Progress, Result, Estimated, Failure)}
 
 
 def encode(message: Message) -> str:

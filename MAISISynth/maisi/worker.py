@@ -15,16 +15,20 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import psutil
 
 import maisi
 from maisi.errors import Cancelled, InputError, MaisiError
+from maisi.options import Options
 from maisi.protocol import (
     Cancel,
+    Estimate,
+    Estimated,
     Failure,
     Hello,
     Message,
@@ -37,6 +41,9 @@ from maisi.protocol import (
     encode,
 )
 from maisi.volume import ImageVolume, LabelVolume
+
+if TYPE_CHECKING:
+    from maisi.expectation import Expectation
 
 
 class Channel:
@@ -71,11 +78,11 @@ class Inbox:
         """``end`` is called when the application says Quit or closes the pipe; it must not return."""
         self._channel = channel
         self._end = end
-        self._requests: queue.Queue[Synthesize] = queue.Queue()
+        self._requests: queue.Queue[Synthesize | Estimate] = queue.Queue()
         self._cancelled: set[int] = set()
         threading.Thread(target=self._listen, daemon=True).start()
 
-    def next(self) -> Synthesize:
+    def next(self) -> Synthesize | Estimate:
         """The next request; blocks until there is one."""
         return self._requests.get()
 
@@ -91,7 +98,7 @@ class Inbox:
                 except ProtocolError as error:
                     self._channel.send(Failure(job=0, error="input", message=f"Not a request: {error}."))
                     continue
-                if isinstance(message, Synthesize):
+                if isinstance(message, (Synthesize, Estimate)):
                     self._requests.put(message)
                 elif isinstance(message, Cancel):
                     self._cancelled.add(message.job)
@@ -116,25 +123,52 @@ class Pace:
         return (self._last - self._start) / step * (total - step) if step > 0 else None
 
 
-def run(request: Synthesize, channel: Channel, inbox: Inbox) -> None:
-    """Do one job and send its Progress events and its Result or Failure."""
-    pace = Pace()
+def run(request: Synthesize | Estimate, channel: Channel, inbox: Inbox) -> None:
+    """Do one job and send its Progress events and its Result, Estimated or Failure."""
+    try:
+        if inbox.cancelled(request.job):
+            raise Cancelled("Cancelled before it began.")
+        if isinstance(request, Estimate):
+            channel.send(estimated(request))
+        else:
+            make(request, channel, inbox)
+    except Exception as error:
+        channel.send(failure(request.job, error))
+
+
+def make(request: Synthesize, channel: Channel, inbox: Inbox) -> None:
+    """Make an image, tell of it, and remember how long it took. Raises what the backend raises."""
+    from maisi.expectation import PAST, Stopwatch
+
+    pace, watch = Pace(), Stopwatch()
 
     def progress(stage: str, step: int, total: int) -> None:
+        watch.take(stage, step, total)
         seconds_left = pace.seconds_left(stage, step, total)
         channel.send(Progress(request.job, stage, step, total, seconds_left, memory_gb()))
 
-    def cancelled() -> bool:
-        return inbox.cancelled(request.job)
+    shape = read(request.labels).shape
+    expected = None
+    with contextlib.suppress(MaisiError):  # the job itself tells what is wrong
+        expected = expectation(shape, request.affine, request.options, request.image is not None)
+    image, info = synthesize(request, progress, lambda: inbox.cancelled(request.job))
+    write(request.output, image.array)
+    if expected is not None:
+        PAST.note(expected, watch.seconds)
+    channel.send(Result(request.job, request.output, info))
 
-    try:
-        if cancelled():
-            raise Cancelled("Cancelled before it began.")
-        image, info = synthesize(request, progress, cancelled)
-        write(request.output, image.array)
-        channel.send(Result(request.job, request.output, info))
-    except Exception as error:
-        channel.send(failure(request.job, error))
+
+def estimated(request: Estimate) -> Estimated:
+    """The answer to ``request``. Raises what the backend raises."""
+    expected = expectation(request.shape, request.affine, request.options, request.edit)
+    return Estimated(request.job, expected.memory_gb, expected.seconds, expected.device, expected.runs)
+
+
+def expectation(shape: Sequence[int], affine: Sequence[float], options: dict[str, Any], edit: bool) -> Expectation:
+    """What a job needs. Raises InputError, OutOfMemoryError."""
+    from maisi.expectation import expect
+
+    return expect(shape, matrix(affine), Options.from_json(options), edit)
 
 
 def synthesize(
@@ -143,11 +177,9 @@ def synthesize(
     """Call the backend: a whole CT, or an edit where the request has an image. Raises what the backend raises."""
     from maisi import editing, synthesis
 
-    if len(request.affine) != 16:
-        raise InputError(f"The affine must have 16 numbers, got {len(request.affine)}.")
+    affine = matrix(request.affine)
     if (request.image is None) != (request.labels_before is None):
         raise InputError("An edit needs both the image and the label map that it was made from.")
-    affine = np.array(request.affine, dtype=np.float64).reshape(4, 4)
     labels = LabelVolume(read(request.labels), affine)
     options = {
         **request.options,
@@ -161,6 +193,13 @@ def synthesize(
         before = LabelVolume(read(request.labels_before), affine)
         result = editing.edit(image, before, labels, **options)
     return result.image, result.info
+
+
+def matrix(affine: Sequence[float]) -> np.ndarray:
+    """The 4x4 matrix with these numbers, row by row. Raises InputError: there are not 16."""
+    if len(affine) != 16:
+        raise InputError(f"The affine must have 16 numbers, got {len(affine)}.")
+    return np.array(affine, dtype=np.float64).reshape(4, 4)
 
 
 def read(path: str) -> np.ndarray:

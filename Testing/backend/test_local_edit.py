@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from maisi import editing, synthesis
@@ -12,7 +12,6 @@ from maisi.runs import RUNS, RunStore
 from maisi.sampling import local
 from maisi.sampling.local import RAMP, region_of
 from maisi.sampling.trajectory import Patched, Recorded, Straight, window
-from maisi.texture import with_own_texture
 from maisi.volume import ImageVolume, LabelVolume
 
 
@@ -33,7 +32,7 @@ def a_real_ct(a_torso_with_a_liver):
     return ImageVolume(hu.astype(np.int16), a_torso_with_a_liver.affine)
 
 
-def beyond(before, after, margin=8.0):
+def beyond(before, after, margin):
     """Voxels that an edit must not touch."""
     from scipy import ndimage
 
@@ -58,7 +57,7 @@ class TestWithTheRun:
         self, a_vivid_model, a_synthetic_ct, a_torso_with_a_liver, a_torso_with_a_liver_lesion
     ):
         result = editing.edit(a_synthetic_ct, a_torso_with_a_liver, a_torso_with_a_liver_lesion, model=a_vivid_model)
-        far = beyond(a_torso_with_a_liver, a_torso_with_a_liver_lesion)
+        far = beyond(a_torso_with_a_liver, a_torso_with_a_liver_lesion, result.info["margin_mm"])
         assert (result.image.array[far] == a_synthetic_ct.array[far]).all()
         assert (result.image.array != a_synthetic_ct.array)[~far].any()
         assert not any("kept run" in notice for notice in result.info["notices"])
@@ -95,11 +94,25 @@ class TestWithTheRun:
 
 
 class TestWithoutTheRun:
+    @pytest.mark.parametrize("why", ["dropped", "of another model"])
+    def test_a_synthetic_ct_whose_run_cannot_be_followed_is_edited_like_a_real_one(
+        self, a_vivid_model, a_synthetic_ct, a_torso_with_a_liver, a_torso_with_a_liver_lesion, why
+    ):
+        model = "tiny" if why == "of another model" else a_vivid_model
+        if why == "dropped":
+            RUNS.clear()
+        result = editing.edit(a_synthetic_ct, a_torso_with_a_liver, a_torso_with_a_liver_lesion, model=model)
+        assert (result.info["model"], result.info["method"]) == (model, "local")
+        assert "There is no kept run of this CT, so the edit started from the CT itself." in result.info["notices"]
+        far = beyond(a_torso_with_a_liver, a_torso_with_a_liver_lesion, result.info["margin_mm"])
+        assert (result.image.array[far] == a_synthetic_ct.array[far]).all()
+        assert (result.image.array != a_synthetic_ct.array)[~far].any()
+
     def test_a_real_ct_keeps_every_voxel_beyond_the_margin(
         self, a_vivid_model, a_real_ct, a_torso_with_a_liver, a_torso_with_a_liver_lesion
     ):
         result = editing.edit(a_real_ct, a_torso_with_a_liver, a_torso_with_a_liver_lesion, model=a_vivid_model)
-        far = beyond(a_torso_with_a_liver, a_torso_with_a_liver_lesion)
+        far = beyond(a_torso_with_a_liver, a_torso_with_a_liver_lesion, result.info["margin_mm"])
         assert (result.image.array[far] == a_real_ct.array[far]).all()
         assert (result.image.array != a_real_ct.array)[~far].any()
         assert any("kept run" in notice for notice in result.info["notices"])
@@ -182,31 +195,3 @@ def test_the_straight_way_goes_from_the_image_to_noise():
     straight = Straight(clean, noise, (slice(8, 12),) * 3)
     box = (slice(9, 11),) * 3
     assert [straight.states(0, t, box).mean().item() for t in (0.0, 250.0, 1000.0)] == [0.0, 0.25, 1.0]
-
-
-@settings(deadline=None)
-@given(st.integers(0, 1000))
-def test_without_an_edit_the_texture_gives_the_image_back(seed):
-    rng = np.random.default_rng(seed)
-    image = rng.normal(40, 20, (6, 6, 6)).round()
-    base = rng.normal(40, 20, (6, 6, 6)).astype(np.float32)
-    assert np.allclose(with_own_texture(image, base, base, np.zeros(image.shape, bool)), image, atol=1e-4)
-
-
-def test_the_noise_of_the_scan_stays_where_tissue_was_exchanged():
-    noise = np.random.default_rng(0).normal(0, 12, (20, 20, 20))
-    changed = np.zeros(noise.shape, bool)
-    changed[6:14, 6:14, 6:14] = True
-    result = with_own_texture(40 + noise, np.full(noise.shape, 40.0), np.where(changed, 0.0, 40.0), changed)
-    assert abs(result[changed].mean()) < 2
-    assert 0.9 < result[changed].std() / noise[~changed].std() < 1.1
-
-
-def test_vessels_of_the_old_tissue_do_not_shine_through():
-    image, base = np.random.default_rng(0).normal(0, 10, (12, 12, 12)), np.zeros((12, 12, 12))
-    changed = np.zeros(image.shape, bool)
-    changed[3:9, 3:9, 3:9] = True
-    image[5, 5, :] = 500
-    result = with_own_texture(image, base, base, changed)
-    assert result[5, 5, 3:9].max() < 40
-    assert (result[5, 5, :3] == 500).all()

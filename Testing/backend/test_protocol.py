@@ -34,7 +34,14 @@ def values(hint: Any) -> st.SearchStrategy:
         return st.lists(values(get_args(hint)[0]), max_size=17)
     if get_origin(hint) is dict:
         return st.dictionaries(st.text(), values(get_args(hint)[1]), max_size=4)
-    simple = {int: st.integers(), str: st.text(), type(None): st.none(), float: numbers, Any: anything_json}
+    simple = {
+        int: st.integers(),
+        bool: st.booleans(),
+        str: st.text(),
+        type(None): st.none(),
+        float: numbers,
+        Any: anything_json,
+    }
     return simple[hint]
 
 
@@ -124,7 +131,7 @@ def test_message_of_an_error_shows_only_the_beginning_of_a_long_line():
 
 
 def test_cancel_on_the_wire_is_as_documented():
-    assert json.loads(encode(Cancel(job=3))) == {"v": 2, "kind": "cancel", "job": 3}
+    assert json.loads(encode(Cancel(job=3))) == {"v": 3, "kind": "cancel", "job": 3}
 
 
 def test_protocol_imports_the_standard_library_only():

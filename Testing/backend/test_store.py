@@ -1,6 +1,7 @@
 """The weight files on this machine: what is there, intact or not, imported, halved, removed."""
 
 import io
+import json
 import os
 import shutil
 import zipfile
@@ -319,6 +320,11 @@ def test_the_command_line_lists_imports_verifies_and_removes(a_known_model, the_
     listed = capsys.readouterr().out
     assert "not downloaded" in next(line for line in listed.splitlines() if line.startswith("small-ct"))
     assert "installed" in next(line for line in listed.splitlines() if line.startswith("embedded"))
+    for command in (["models", "--json"], ["models", "list", "--json"]):
+        assert main(command) == 0
+        told = json.loads(capsys.readouterr().out)
+        assert told["folder"] == str(models_folder())
+        assert next(model["missing"] for model in told["models"] if model["name"] == "small-ct") == 3
     monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))  # no terminal: nobody can be asked
     source = str(the_published_files["unet"].parent)
     assert main(["models", "import", source]) == 2

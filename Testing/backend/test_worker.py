@@ -17,7 +17,19 @@ import pytest
 import maisi
 from helpers import pretend_worker
 from helpers.processes import hasEnded, waitUntil
-from maisi.protocol import Cancel, Failure, Hello, Progress, Quit, Result, Synthesize, decode, encode
+from maisi.protocol import (
+    Cancel,
+    Estimate,
+    Estimated,
+    Failure,
+    Hello,
+    Progress,
+    Quit,
+    Result,
+    Synthesize,
+    decode,
+    encode,
+)
 from maisi.worker import Pace
 from MAISILib.ChildProcess import ChildProcess
 from MAISILib.Interpreter import Interpreter
@@ -48,12 +60,12 @@ class Conversation:
     def hearAll(self, job: int) -> list:
         """All events up to the end of ``job``."""
         events = [self.hear()]
-        while not (isinstance(events[-1], (Result, Failure)) and events[-1].job == job):
+        while not (isinstance(events[-1], (Result, Estimated, Failure)) and events[-1].job == job):
             events.append(self.hear())
         return events
 
-    def answerTo(self, request: Synthesize):
-        """Send a request; its Result or Failure."""
+    def answerTo(self, request: Synthesize | Estimate):
+        """Send a request; its Result, Estimated or Failure."""
         self.say(request)
         return self.hearAll(request.job)[-1]
 
@@ -224,6 +236,30 @@ def test_unusable_request_gets_one_sentence(a_worker, a_request, damage, words):
     assert re.search(words, answer.message)
 
 
+def anEstimate(edit: bool = False, **options) -> Estimate:
+    return Estimate(next(numbers), [3, 4, 5], np.eye(4).ravel().tolist(), options, edit)
+
+
+def test_estimate_is_answered_and_learns_from_jobs(a_fresh_worker, a_request):
+    asked = anEstimate()
+    assert a_fresh_worker.answerTo(asked) == Estimated(asked.job, 3.0, 4.0, "cpu, edit: False", runs=0)
+    a_fresh_worker.answerTo(a_request)
+    asked = anEstimate(edit=True)
+    assert a_fresh_worker.answerTo(asked) == Estimated(asked.job, 3.0, 4.0, "cpu, edit: True", runs=1)
+
+
+def test_estimate_that_is_refused_or_cancelled_is_told(a_fresh_worker, a_request):
+    refused = a_fresh_worker.answerTo(anEstimate(model="planned-memory"))
+    assert refused.error == "oom"
+    assert refused.message.endswith("This grid needs 40 GB and the device has 8 GB; use a smaller one.")
+    assert a_fresh_worker.answerTo(anEstimate(steps=0)).error == "input"
+    asked = replace(anEstimate(), affine=[1.0])
+    assert a_fresh_worker.answerTo(asked).message == "The affine must have 16 numbers, got 1."
+    asked = anEstimate()
+    a_fresh_worker.say(replace(a_request, options={"model": "slow"}), asked, Cancel(asked.job))
+    assert a_fresh_worker.hearAll(asked.job)[-1].error == "cancelled"
+
+
 def test_line_that_is_no_request_is_answered_and_survived(a_worker, a_request):
     a_worker.process.send("bonjour")
     answer = a_worker.hear()
@@ -282,10 +318,17 @@ def test_real_synthesis_through_the_real_worker(an_interpreter, a_request):
     affine = np.diag([4.0, 4.0, 4.0, 1.0]).ravel().tolist()
     conversation = Conversation(an_interpreter, "-m", "maisi.worker", "--own-group")
     assert isinstance(conversation.hear(), Hello)
-    answer = conversation.answerTo(replace(a_request, affine=affine, options={"steps": 2, "device": "cpu"}))
+    options = {"steps": 2, "device": "cpu"}
+    before = conversation.answerTo(replace(anEstimate(**options), shape=[64, 64, 64], affine=affine))
+    assert before.device == "cpu"
+    assert 0.1 < before.memory_gb < 8
+    answer = conversation.answerTo(replace(a_request, affine=affine, options=options))
     assert isinstance(answer, Result), answer
     hu = np.load(answer.output)
     assert (hu.shape, hu.dtype) == (labels.shape, np.int16)
     assert hu[labels == 1].mean() > hu[labels == 0].mean() + 500
     assert {"model", "model_sha256", "device", "seconds", "notices", "checks"} <= set(answer.info)
+    after = conversation.answerTo(replace(anEstimate(**options), shape=[64, 64, 64], affine=affine))
+    assert (before.runs, after.runs) == (0, 1)
+    assert after.seconds == pytest.approx(answer.info["seconds"], rel=0.5), "it has learned"
     conversation.process.end()

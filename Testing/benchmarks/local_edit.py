@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from maisi.editing import MARGIN_MM, edit
+from maisi.editing import edit
 from maisi.labels import LABELS
 from maisi.masks.lesion import add_lesion, random_lesion
 from maisi.masks.phantom import phantom
@@ -40,10 +40,10 @@ def an_edit(index: int, args: argparse.Namespace) -> tuple[LabelVolume, LabelVol
 
 
 def timed(method: str, first: ImageVolume, before: LabelVolume, after: LabelVolume, options: dict):
-    """The edited CT and the seconds it took."""
+    """The edited CT, the seconds it took, and its margin in mm."""
     started = time.perf_counter()
     result = edit(first, before, after, method=method, **options)
-    return result.image.array.astype(float), time.perf_counter() - started
+    return result.image.array.astype(float), time.perf_counter() - started, result.info["margin_mm"]
 
 
 def read(index: int, args: argparse.Namespace) -> tuple[dict, tuple]:
@@ -53,11 +53,11 @@ def read(index: int, args: argparse.Namespace) -> tuple[dict, tuple]:
     started = time.perf_counter()
     first = synthesize(before, **options).image
     whole = time.perf_counter() - started
-    local, local_seconds = timed("local", first, before, after, options)
-    full, full_seconds = timed("full", first, before, after, options)
+    local, local_seconds, margin = timed("local", first, before, after, options)
+    full, full_seconds, _ = timed("full", first, before, after, options)
     changed = before.array != after.array
     distance = ndimage.distance_transform_edt(~changed, sampling=before.spacing)
-    rim = (distance > MARGIN_MM - args.spacing) & (distance < MARGIN_MM + args.spacing)
+    rim = np.abs(distance - margin) < args.spacing
     old = first.array.astype(float)
     core = ndimage.binary_erosion(changed)
     core = core if core.sum() >= 4 else changed
@@ -66,7 +66,7 @@ def read(index: int, args: argparse.Namespace) -> tuple[dict, tuple]:
         "seconds_whole": whole,
         "seconds_full": full_seconds,
         "seconds_local": local_seconds,
-        "outside": float(np.abs(local - old)[distance > MARGIN_MM].max()),
+        "outside": float(np.abs(local - old)[distance > margin].max()),
         "likeness": float(rms((local - full)[changed]) / rms((full - old)[changed])),
         "border": float(gradient(local)[rim].mean() / gradient(old)[rim].mean()),
         "border_full": float(gradient(full)[rim].mean() / gradient(old)[rim].mean()),

@@ -17,7 +17,19 @@ import time
 
 import numpy as np
 
-from maisi.protocol import Cancel, Failure, Hello, Progress, Quit, Result, Synthesize, decode, encode
+from maisi.protocol import (
+    Cancel,
+    Estimate,
+    Estimated,
+    Failure,
+    Hello,
+    Progress,
+    Quit,
+    Result,
+    Synthesize,
+    decode,
+    encode,
+)
 
 STEPS = 3
 
@@ -49,7 +61,7 @@ def answerSlowly(request: Synthesize, cancelled: set[int]) -> None:
     answerWell(request, cancelled, stepSeconds=0.2)
 
 
-def crash(request: Synthesize, cancelled: set[int]) -> None:
+def crash(request: Synthesize | Estimate, cancelled: set[int]) -> None:
     print("RuntimeError: CUDA error: no kernel image is available for execution", file=sys.stderr, flush=True)
     os._exit(3)
 
@@ -91,7 +103,7 @@ def misunderstand(request: Synthesize, cancelled: set[int]) -> None:
     say(Failure(job=0, error="input", message="The request could not be read."))
 
 
-def loseConnection(request: Synthesize, cancelled: set[int]) -> None:
+def loseConnection(request: Synthesize | Estimate, cancelled: set[int]) -> None:
     """As a relay says it; and then it is slow to end."""
     say(Failure(job=0, error="connection", message="The connection to gpu1 broke off: start again."))
     time.sleep(600)
@@ -102,6 +114,17 @@ def answerWithNoise(request: Synthesize, cancelled: set[int]) -> None:
     shape = np.load(request.labels, mmap_mode="r").shape
     np.save(request.output, np.random.default_rng(5).integers(-(2**15), 2**15, shape, np.int16))
     say(Result(job=request.job, output=request.output))
+
+
+def estimate(request: Estimate) -> None:
+    """A second for each voxel along the first axis; "too-large" does not fit."""
+    if request.options["model"] in ("crash", "disconnected"):
+        ACTS[request.options["model"]](request, set())
+    elif request.options["model"] == "too-large":
+        sentence = "It needs about 40.0 GB, but cpu has only 1.0 GB free; crop the segmentation."
+        say(Failure(request.job, "oom", sentence))
+    else:
+        say(Estimated(request.job, 1.4, 0.1 if request.edit else float(request.shape[0]), "cpu", 0))
 
 
 ACTS = {
@@ -120,13 +143,13 @@ ACTS = {
 
 
 def main(start: str) -> None:
-    requests: queue.Queue[Synthesize] = queue.Queue()
+    requests: queue.Queue[Synthesize | Estimate] = queue.Queue()
     cancelled: set[int] = set()
 
     def listen() -> None:
         for line in sys.stdin:
             message = decode(line)
-            if isinstance(message, Synthesize):
+            if isinstance(message, (Synthesize, Estimate)):
                 requests.put(message)
             elif isinstance(message, Cancel):
                 cancelled.add(message.job)
@@ -147,6 +170,9 @@ def main(start: str) -> None:
     say(Hello(version="0", torch="none", devices=[{"name": "cpu", "label": "Fake", "total_gb": 1.0, "free_gb": 1.0}]))
     while True:
         request = requests.get()
+        if isinstance(request, Estimate):
+            estimate(request)
+            continue
         ACTS.get(request.options["model"], answerWell)(request, cancelled)
 
 

@@ -29,6 +29,32 @@ class PretendedResult:
     info: dict = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class PretendedExpectation:
+    memory_gb: float
+    seconds: float
+    device: str
+    runs: int
+
+
+class PretendedPast:
+    def __init__(self) -> None:
+        self.noted = []
+
+    def note(self, expected, seconds) -> None:
+        self.noted.append(seconds)
+
+
+PAST = PretendedPast()
+
+
+class Stopwatch:
+    seconds = 1.0
+
+    def take(self, stage, step, total) -> None:
+        """Nothing is measured."""
+
+
 def takeSteps(progress, cancelled, seconds: float) -> None:
     for step in range(1, 5):
         if cancelled():
@@ -114,7 +140,16 @@ def pretend(name: str, **functions) -> None:
     setattr(sys.modules["maisi"], name, module)
 
 
+def expect(shape, affine, options, edit=False) -> PretendedExpectation:
+    """GB = first size, seconds = second size; "planned-memory" does not fit."""
+    if options.model == "planned-memory":
+        ACTS[options.model](None)
+    runs = len(PAST.noted)
+    return PretendedExpectation(float(shape[0]), float(shape[1]), f"cpu, edit: {edit}", runs)
+
+
 if __name__ == "__main__":
+    pretend("expectation", expect=expect, PAST=PAST, Stopwatch=Stopwatch)
     pretend("synthesis", synthesize=synthesize)
     pretend("editing", edit=edit)
     worker.main()

@@ -13,9 +13,9 @@ from maisi.errors import InputError
 from maisi.options import Options
 from maisi.volume import ImageVolume
 from MAISILib.Worker import Worker
-from MAISISynthLib.History import delete, noteOrigin, previous, runs
+from MAISISynthLib.History import delete, previous, runs
 from MAISISynthLib.NodeGrid import Grid
-from MAISISynthLib.SceneIO import addSynthetic
+from MAISISynthLib.SceneIO import addSynthetic, noteOrigin
 from MAISISynthLib.SynthesisChoices import Solver
 from MAISISynthLib.SynthesisLogic import MAISISynthLogic
 

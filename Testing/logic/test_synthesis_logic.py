@@ -19,6 +19,7 @@ from maisi.options import Options
 from MAISILib.Job import JobCancelled, JobError
 from MAISILib.Worker import Worker
 from MAISISynthLib import SynthesisJob as synthesisJob
+from MAISISynthLib.History import runs
 from MAISISynthLib.LabelMapping import LESION_TAG, mapSegments
 from MAISISynthLib.SceneIO import readImage, readLabelmap
 from MAISISynthLib.SynthesisLogic import MAISISynthLogic, requestOf
@@ -52,6 +53,57 @@ def folders(monkeypatch, tmp_path):
 def pollToTheEnd(job) -> None:
     """As the panel's timer does."""
     waitUntil(lambda: (job.poll(), job.done)[1])
+
+
+# ---- before the start
+
+
+def test_estimate_tells_memory_and_time_of_this_grid(a_logic, a_segmentation_with_liver_and_tumor):
+    estimate = a_logic.estimate(a_segmentation_with_liver_and_tumor, steps=9)
+    assert (estimate.done, estimate.memoryGb, estimate.seconds) == (False, None, None)
+    pollToTheEnd(estimate)
+    assert (estimate.memoryGb, estimate.seconds, estimate.error) == (1.4, 24.0, "")
+
+
+def test_estimate_of_a_change_takes_its_model_from_the_ct(a_logic, a_segmentation_with_liver_and_tumor):
+    before = a_logic.synthesize(a_segmentation_with_liver_and_tumor, seed=7)
+    estimate = a_logic.estimate(a_segmentation_with_liver_and_tumor, before=before).wait(20)
+    assert (estimate.edit, estimate.seconds) == (True, 0.1)
+    assert estimate._job.request.options["seed"] == 7
+
+
+def test_estimate_of_a_job_that_does_not_fit_is_its_refusal(a_logic, a_segmentation_with_liver_and_tumor):
+    estimate = a_logic.estimate(a_segmentation_with_liver_and_tumor, model="too-large")
+    pollToTheEnd(estimate)
+    assert estimate.error.startswith("It needs about 40.0 GB, but cpu has only 1.0 GB free")
+    assert (estimate.refused, estimate.seconds) == (True, None)
+    estimate = a_logic.estimate(a_segmentation_with_liver_and_tumor, model="disconnected")
+    pollToTheEnd(estimate)
+    assert (estimate.refused, estimate.error) == (True, "The connection to gpu1 broke off: start again.")
+    estimate = a_logic.estimate(a_segmentation_with_liver_and_tumor, model="crash")
+    pollToTheEnd(estimate)
+    assert (estimate.refused, bool(estimate.error)) == (False, True)
+
+
+def test_estimate_refuses_what_the_synthesis_refuses(a_logic, a_scene, a_segmentation_with_liver_and_tumor):
+    with pytest.raises(InputError, match="Choose a segmentation"):
+        a_logic.estimate(None)
+    with pytest.raises(InputError, match="number of steps"):
+        a_logic.estimate(a_segmentation_with_liver_and_tumor, steps=-1)
+
+
+def test_estimate_that_is_not_wanted_leaves_the_worker_alone(a_logic, a_segmentation_with_liver_and_tumor):
+    running = a_logic.startSynthesis(a_segmentation_with_liver_and_tumor, model="slow")
+    waiting = a_logic.estimate(a_segmentation_with_liver_and_tumor)
+    waiting.cancel()
+    assert (waiting.done, waiting.error, waiting.seconds) == (True, "", None)
+    running.wait(20)
+    process = a_logic.worker._process.pid
+    asked = a_logic.estimate(a_segmentation_with_liver_and_tumor)
+    asked.cancel()
+    assert (asked.done, asked.poll()) == (True, False)
+    assert a_logic.estimate(a_segmentation_with_liver_and_tumor).wait(20).seconds == 24.0
+    assert a_logic.worker._process.pid == process
 
 
 # ---- a whole CT
@@ -226,11 +278,31 @@ class TestPatientsCt:
         ).array
         assert ((after != 40) == (a_liver_with_tumor.array == SPLEEN)).all()
 
+    def test_values_that_are_not_hu_are_refused(
+        self, a_scene, a_patients_ct, a_segmentation_with_liver_and_tumor, a_liver_with_tumor
+    ):
+        """By the real worker, before it loads anything."""
+        slicer.util.arrayFromVolume(a_patients_ct)[:] = 1064
+        old = np.where(a_liver_with_tumor.array == SPLEEN, 0, a_liver_with_tumor.array)
+        labels = addVolume(old.astype(np.int16), a_liver_with_tumor.affine, "Before")
+        logic, before = MAISISynthLogic(Worker()), contents(a_scene)
+        with pytest.raises(JobError, match=r"^The CT does not seem to be in Hounsfield units: .* rescale it first\.$"):
+            logic.resynthesize(a_patients_ct, a_segmentation_with_liver_and_tumor, labelsBefore=labels)
+        logic.worker.close()
+        assert contents(a_scene) == before
+
     def test_without_either_nothing_tells_what_is_new(
         self, an_editing_logic, a_patients_ct, a_segmentation_with_liver_and_tumor
     ):
         with pytest.raises(InputError, match="place a lesion with the Tumor tool"):
             an_editing_logic.resynthesize(a_patients_ct, a_segmentation_with_liver_and_tumor)
+
+
+def test_a_change_tells_what_it_is_a_change_of(a_scene, an_editing_logic, a_case, a_liver_with_tumor, a_volume):
+    before, segmentation = a_case
+    shrinkSpleen(segmentation, a_liver_with_tumor, a_volume)
+    after = an_editing_logic.resynthesize(before, segmentation)
+    assert [(run.volumeNode, run.before) for run in runs(a_scene)] == [(before, None), (after, before)]
 
 
 def test_an_unchanged_segmentation_is_refused(an_editing_logic, a_case):

@@ -242,7 +242,7 @@ def test_interrupted_wait_cancels(a_worker, a_request, monkeypatch):
 def test_foreign_version_is_refused_with_advice(an_interpreter, a_request):
     worker = Worker(an_interpreter, fakeWorker("foreign"))
     job = worker.submit(a_request)
-    with pytest.raises(JobError, match=r"another version of MAISI \(protocol version 99, expected 2\).*choose another"):
+    with pytest.raises(JobError, match=r"another version of MAISI \(protocol version 99, expected 3\).*choose another"):
         job.wait(20)
     assert worker.hello is None
 

@@ -11,6 +11,7 @@ from helpers.fake_worker import fakeWorker
 from helpers.processes import waitUntil
 from MAISILib import Dependencies
 from MAISILib.EnvironmentCheck import EnvironmentCheck
+from MAISILib.Interpreter import Interpreter
 from MAISILib.ModelCommand import ModelCommand
 from MAISILib.Settings import Settings
 from MAISILib.Worker import Worker
@@ -37,7 +38,8 @@ class FakeView:
 
 def printing(seconds: float = 0, code: int = 0):
     """In place of `maisi models`: prints progress, waits, prints its arguments, ends."""
-    return partial(ModelCommand, program=("-c", PRINTING.format(seconds=seconds, code=code)))
+    program = ("-c", PRINTING.format(seconds=seconds, code=code))
+    return lambda _interpreter, *arguments: ModelCommand(Interpreter(), *arguments, program=program)
 
 
 @pytest.fixture
@@ -113,6 +115,62 @@ def test_check_ends_the_process_it_started(make_presenter):
     process = presenter._running._process
     toTheEnd(presenter)
     assert process.exitCode is not None
+
+
+class TestAnotherMachine:
+    """Its models are those that are listed, fetched and deleted; it is this one over ssh, with a home of its own."""
+
+    @pytest.fixture
+    def presenter(self, make_presenter, an_ssh_server, tmp_path):
+        settings = Settings()
+        settings.remoteHost = "loopback"
+        there = f"MAISI_MODELS={tmp_path / 'there'} {sys.executable}"  # a command of its shell
+
+        def check(_interpreter):
+            return EnvironmentCheck(an_ssh_server.interpreter(), fakeWorker())
+
+        def command(_interpreter, *arguments: str):
+            return ModelCommand(an_ssh_server.interpreter(python=there), *arguments)
+
+        (tmp_path / "there").mkdir()
+        made = make_presenter(settings=settings, command=command)
+        made._check = check
+        return made
+
+    def test_nothing_is_known_of_its_models_before_it_was_asked(self, presenter):
+        rows = {row.name: row for row in stateOf(presenter).models}
+        assert rows["embedded"].installed, "that one is sent along"
+        assert (rows["rflow-ct"].installed, rows["rflow-ct"].state) == (False, "press Check")
+        assert stateOf(presenter).folder == ""
+
+    def test_check_lists_its_models_and_delete_removes_them_there(self, presenter, tmp_path):
+        from maisi.models.variants import get_variant
+
+        name = get_variant("rflow-ct").weights[0].file
+        for folder in (tmp_path, tmp_path / "there"):
+            (folder / name).write_bytes(b"x")
+        presenter.check()
+        assert toTheEnd(presenter) == "MAISI 0 with PyTorch none works, on: cpu."
+        row = next(row for row in stateOf(presenter).models if row.name == "rflow-ct")
+        assert (row.state, stateOf(presenter).folder) == ("2 of 3 files missing", str(tmp_path / "there"))
+        presenter.remove("rflow-ct")
+        assert presenter._view.questions == ["Delete the downloaded weights of rflow-ct from loopback?"]
+        assert toTheEnd(presenter) == f"Deleted: {tmp_path / 'there' / name}"
+        assert next(row.state for row in stateOf(presenter).models if row.name == "rflow-ct") == "not downloaded"
+        assert (tmp_path / name).exists(), "those here are not meant"
+
+    def test_a_list_that_fails_is_told(self, presenter):
+        presenter._command = printing(code=2)
+        presenter.check()
+        assert toTheEnd(presenter) == "list --json"
+        presenter._command = printing()
+        presenter.check()
+        assert toTheEnd(presenter) == "Its models could not be listed: list --json"
+
+    def test_the_question_names_it(self, presenter):
+        presenter._view.consent = False
+        presenter.download("rflow-ct")
+        assert "huggingface.co (nvidia/NV-Generate-CT) to loopback?" in presenter._view.questions[0]
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 
 from maisi.volume import ImageVolume
-from MAISISynthLib.History import noteOrigin
 from MAISISynthLib.HistoryPresenter import HistoryPresenter, HistoryState
 from MAISISynthLib.NodeGrid import Grid
-from MAISISynthLib.SceneIO import addSynthetic
+from MAISISynthLib.SceneIO import addSynthetic, noteOrigin
 
 
 class FakeView:

@@ -13,6 +13,7 @@ pytest.importorskip("slicer", reason="slicer-core is not installed: run `make se
 from helpers.fake_worker import fakeWorker
 from helpers.processes import waitUntil
 from helpers.qt_stub import StubObject, StubParameterNodes, stubModules, stubUi
+from helpers.tiny_model import write_tiny_model
 from MAISILib.Worker import Worker
 from MAISISynthLib.SampleData import registerSampleData
 from MAISISynthLib.TumorEffectRegistration import registerTumorEffect
@@ -111,6 +112,20 @@ def test_panel_makes_a_ct_and_shows_it(a_panel, an_application, a_segmentation_w
     assert ui.synthesizeButton.text == "Synthesize the change"
     assert (ui.progressBar.visible, ui.seedSpinBox.enabled) == (False, False)
     assert [row[0] for row in ui.historyTable.texts()] == ["Case SYNTHETIC CT"]
+
+
+def test_panel_tells_memory_and_time_of_the_machine_that_is_chosen(a_panel, a_segmentation_with_liver_and_tumor):
+    ui = a_panel.ui
+    ui.segmentationSelector.setCurrentNode(a_segmentation_with_liver_and_tumor)
+    waitUntil(lambda: not poll(a_panel))
+    assert ui.statusLabel.text.endswith("; about 24 s, 1.4 GB")
+    ui.pythonPathLineEdit.currentPath = sys.executable
+    assert "1.4 GB" not in ui.statusLabel.text
+    waitUntil(lambda: not poll(a_panel))
+    assert ui.statusLabel.text.endswith("; about 24 s, 1.4 GB")
+    synthesize(a_panel, a_segmentation_with_liver_and_tumor)
+    waitUntil(lambda: not poll(a_panel))
+    assert ui.statusLabel.text.endswith("; a change: about 1 s, 1.4 GB")
 
 
 def test_panel_looks_again_once_edits_pause(a_panel, a_segmentation_with_liver_and_tumor):
@@ -236,6 +251,52 @@ def test_models_offer_what_can_be_done_with_them(a_panel, an_application, tmp_pa
     ui.remoteHostLineEdit.text = " me@gpu1 "
     ui.remoteHostLineEdit.emit("editingFinished()")
     assert (an_application.settings["MAISI/RemoteHost"], ui.remoteHostLineEdit.text) == ("me@gpu1", "me@gpu1")
+
+
+# ---- batch
+
+
+@pytest.fixture
+def a_batch(a_panel, a_segmentation_with_liver_and_tumor, monkeypatch, tmp_path):
+    """The widgets of a section that would make two cases with a tiny network."""
+    write_tiny_model(tmp_path)
+    ui = a_panel.ui
+    ui.segmentationSelector.setCurrentNode(a_segmentation_with_liver_and_tumor)
+    a_panel._parameters.model, a_panel._parameters.steps = "tiny", 1
+    ui.varyCasesSpinBox.value = 2
+    ui.varyOrgansLineEdit.text = "liver"
+    ui.varySizesLineEdit.text = "9"
+    ui.varyFolderLineEdit.currentPath = str(tmp_path / "Dataset501_Liver")
+    return ui
+
+
+def test_batch_shows_its_plan(a_batch, a_panel):
+    assert a_panel.ui.varyStatusLabel.text == ""
+    a_batch.varyPlanButton.click()
+    assert a_batch.varyStatusLabel.text.startswith("2 cases, 1 with a lesion: hepatic tumor; 9 to 9 mm")
+    a_batch.segmentationSelector.setCurrentNode(None)
+    assert a_batch.varyStatusLabel.text == "Choose a segmentation."
+    assert (a_batch.varyButton.enabled, a_batch.varyPlanButton.enabled) == (False, False)
+
+
+def test_batch_makes_a_series_and_goes_on_with_it(a_batch, a_panel, tmp_path):
+    a_batch.varyButton.click()
+    assert (a_batch.varyButton.text, a_batch.varyProgressBar.visible) == ("Cancel", True)
+    assert not a_batch.varyOrgansLineEdit.enabled
+    a_batch.varyButton.click()
+    assert a_batch.varyStatusLabel.text.startswith("Cancelled.")
+    assert a_batch.varyOrgansLineEdit.enabled
+    a_batch.varyButton.click()
+    waitUntil(lambda: not poll(a_panel), 60)
+    assert a_batch.varyStatusLabel.text == "2 of 2 cases are complete in Dataset501_Liver."
+    assert len(list((tmp_path / "Dataset501_Liver" / "imagesTr").iterdir())) == 2
+
+
+def test_batch_ends_with_the_panel(a_batch, a_panel):
+    a_batch.varyButton.click()
+    job = a_panel.vary.presenter._job
+    a_panel.cleanup()
+    assert job.state == "cancelled"
 
 
 # ---- the editor, the scene, the module

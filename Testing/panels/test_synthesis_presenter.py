@@ -12,10 +12,14 @@ from helpers.fake_worker import fakeWorker
 from helpers.processes import waitUntil
 from helpers.slicer_core import addSegmentation, addVolume, contents, segmentNamed, setSegment
 from maisi.labels import find_label
-from maisi.protocol import Progress
+from maisi.protocol import Progress, Synthesize
+from maisi.volume import ImageVolume
 from MAISILib.Settings import Settings
 from MAISILib.Worker import Worker
+from MAISISynthLib.History import runs
 from MAISISynthLib.InputPresenter import InputPresenter, InputState
+from MAISISynthLib.LabelMapping import mapSegments
+from MAISISynthLib.SceneIO import noteOrigin, readImage, readLabelmap, readLabels, setValues
 from MAISISynthLib.SynthesisChoices import Choices
 from MAISISynthLib.SynthesisLogic import MAISISynthLogic
 from MAISISynthLib.SynthesisPresenter import RunState, SynthesisPresenter, describeProgress
@@ -55,6 +59,9 @@ class AsModel:
     def startSynthesis(self, segmentationNode, **options):
         self.options = options
         return self.logic.startSynthesis(segmentationNode, **{**options, "model": self.model})
+
+    def estimate(self, segmentationNode, **options):
+        return self.logic.estimate(segmentationNode, **options)
 
 
 @pytest.fixture
@@ -125,7 +132,7 @@ def test_choices_reach_the_logic(a_presenter, a_view, a_logic):
     a_presenter.press()
     assert a_logic.options == {
         "before": None, "seed": 3, "model": "rflow-ct", "steps": 12, "solver": None,
-        "method": "local", "device": "auto",
+        "method": "local", "device": "auto", "draft": None,
     }  # fmt: skip
 
 
@@ -194,7 +201,7 @@ def test_a_second_run_waits_for_the_first(a_presenter, a_view, a_logic, a_volume
     other = a_logic.logic.startSynthesis(a_view.inputs.choices.segmentation, model="slow")
     waitUntil(lambda: other.poll() and other.state == "running")
     a_presenter.press()
-    assert a_view.state.progressText == "Waiting for the synthesis that was started before"
+    assert a_view.state.progressText == "Waiting for what was asked before"
     other.wait(20)
     runToTheEnd(a_presenter)
     assert a_view.state.outcome.startswith("'Case SYNTHETIC CT_1' is ready.")
@@ -272,10 +279,93 @@ def test_edits_during_a_run_are_one_more_run_and_never_two_at_once(
     for keep in (20, 19):
         shrinkSpleen(segmentation, a_liver_with_tumor, a_volume, keep)
         an_updating_presenter.edited()
-    assert len(a_logic.worker._jobs) == 1
+    assert [type(job.request) for job in a_logic.worker._jobs].count(Synthesize) == 1
     runToTheEnd(an_updating_presenter)
     assert len(a_view.results) == 3, "the first CT, the first edit, and the other two together"
-    assert a_view.results[2][1] is a_view.results[1][0]
+
+
+def shrinkAndWait(presenter, view, labels, grid, keep: int):
+    """The CT of an automatic run."""
+    shrinkSpleen(view.inputs.choices.segmentation, labels, grid, keep)
+    presenter.edited()
+    runToTheEnd(presenter)
+    return view.results[-1][0]
+
+
+def test_the_next_automatic_run_replaces_the_ct_of_the_last(
+    an_updating_presenter, a_view, a_scene, a_liver_with_tumor, a_volume
+):
+    first = a_view.results[0][0]
+    kept = readImage(first).array.copy()
+    draft = shrinkAndWait(an_updating_presenter, a_view, a_liver_with_tumor, a_volume, 20)
+    nodes, values = set(contents(a_scene)), readImage(draft).array.copy()
+    again = shrinkAndWait(an_updating_presenter, a_view, a_liver_with_tumor, a_volume, 18)
+    assert again is draft
+    assert set(contents(a_scene)) == nodes
+    segmentation = a_view.inputs.choices.segmentation
+    labels = readLabels(segmentation, mapSegments(segmentation).ids)
+    assert np.array_equal(readLabelmap(draft).array, labels.array)
+    assert not np.array_equal(readImage(draft).array, values)
+    assert np.array_equal(readImage(first).array, kept), "what the user asked for stays"
+    assert a_view.results[-1] == (draft, first)
+    assert [(run.volumeNode, run.before, run.kind) for run in runs(a_scene)] == [
+        (first, None, "whole"),
+        (draft, first, "change of Case SYNTHETIC CT"),
+    ]
+
+
+def rename(volume) -> None:
+    volume.SetName("Mine")
+
+
+def paintOver(volume) -> None:
+    image = readImage(volume)
+    setValues(volume, ImageVolume(image.array + 1, image.affine))
+
+
+def save(volume) -> None:
+    volume.AddDefaultStorageNode("mine.nrrd")
+
+
+def useForAnother(volume) -> None:
+    other = volume.GetScene().AddNewNodeByClass("vtkMRMLScalarVolumeNode", "Other")
+    noteOrigin(other, volume)
+
+
+@pytest.mark.parametrize("act", [rename, paintOver, save, useForAnother])
+def test_a_ct_that_the_user_made_their_own_is_not_replaced(
+    an_updating_presenter, a_view, a_liver_with_tumor, a_volume, act
+):
+    draft = shrinkAndWait(an_updating_presenter, a_view, a_liver_with_tumor, a_volume, 20)
+    act(draft)
+    values = readImage(draft).array.copy()
+    other = shrinkAndWait(an_updating_presenter, a_view, a_liver_with_tumor, a_volume, 18)
+    assert other is not draft
+    assert np.array_equal(readImage(draft).array, values)
+    assert a_view.results[-1][1] is draft
+
+
+def test_a_ct_that_the_user_asked_for_is_not_replaced(an_updating_presenter, a_view, a_liver_with_tumor, a_volume):
+    draft = shrinkAndWait(an_updating_presenter, a_view, a_liver_with_tumor, a_volume, 20)
+    shrinkSpleen(a_view.inputs.choices.segmentation, a_liver_with_tumor, a_volume, 19)
+    an_updating_presenter.press()
+    runToTheEnd(an_updating_presenter)
+    asked = a_view.results[-1][0]
+    automatic = shrinkAndWait(an_updating_presenter, a_view, a_liver_with_tumor, a_volume, 18)
+    assert len({draft, asked, automatic}) == 3
+
+
+def test_a_ct_that_is_changed_during_the_run_is_not_replaced(
+    an_updating_presenter, a_view, a_logic, a_liver_with_tumor, a_volume
+):
+    draft = shrinkAndWait(an_updating_presenter, a_view, a_liver_with_tumor, a_volume, 20)
+    a_logic.model = "slow"
+    shrinkSpleen(a_view.inputs.choices.segmentation, a_liver_with_tumor, a_volume, 18)
+    an_updating_presenter.edited()
+    rename(draft)
+    runToTheEnd(an_updating_presenter)
+    assert a_view.results[-1] == (a_view.results[-1][0], draft)
+    assert a_view.results[-1][0] is not draft
 
 
 def test_a_run_that_took_in_the_edit_before_its_pause_is_not_followed_by_another(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from helpers.slicer_core import slicer
@@ -10,11 +12,13 @@ from maisi.protocol import Progress
 from maisi.vary.folder import Status
 from maisi.vary.series import SeriesRequest, plan_series
 from MAISILib.Settings import Settings
+from MAISISynthLib.SynthesisChoices import Choices
+from MAISISynthLib.VaryChoices import VaryChoices
 from MAISISynthLib.VaryPresenter import VaryPresenter, describePlan
 
 
 class FakeView:
-    def show(self, state):
+    def showVary(self, state):
         self.state = state
 
 
@@ -39,13 +43,14 @@ class FakeLogic:
     def __init__(self, labels):
         self.labels, self.started, self.error = labels, [], None
 
-    def plan(self, segmentationNode, volumeNode, **request):
-        return plan_series(self.labels, SeriesRequest(**request))
+    def plan(self, segmentationNode, volumeNode, **settings):
+        wanted = {name: value for name, value in settings.items() if name in SeriesRequest.__dataclass_fields__}
+        return plan_series(self.labels, SeriesRequest(**wanted))
 
-    def start(self, segmentationNode, folder, volumeNode, **settings):
+    def start(self, segmentationNode, folder, volumeNode, processes, **settings):
         if self.error:
             raise self.error
-        self.started.append((folder, settings))
+        self.started.append((folder, processes, settings))
         self.job = FakeJob()
         return self.job
 
@@ -61,26 +66,68 @@ def view():
 
 
 @pytest.fixture
-def presenter(view, logic, a_scene):
-    made = VaryPresenter(view, logic, Settings(), ensurePackages=lambda: None)
-    made.setInputs(slicer.vtkMRMLSegmentationNode(), None, "/data/Dataset501_Liver", cases=4, organs=["liver"])
+def settings():
+    return Settings()
+
+
+@pytest.fixture
+def choices(a_scene):
+    of = Choices(slicer.vtkMRMLSegmentationNode(), seed=7, model="rflow-ct", steps=9)
+    return VaryChoices(of, folder="/data/Dataset501_Liver", cases=4, organs="liver")
+
+
+@pytest.fixture
+def presenter(view, logic, settings, choices):
+    made = VaryPresenter(view, logic, settings, ensurePackages=lambda: None)
+    made.setChoices(choices)
     return made
 
 
-def test_a_segmentation_and_a_folder_are_asked_for(presenter, view):
-    presenter.setInputs(None, None, "", cases=4)
-    assert (view.state.buttonEnabled, view.state.status) == (False, "Choose a segmentation.")
-    presenter.setInputs(slicer.vtkMRMLSegmentationNode(), None, "", cases=4)
-    assert (view.state.buttonEnabled, view.state.status) == (False, "Choose a folder for the series.")
+def test_a_segmentation_and_a_folder_are_asked_for(presenter, view, choices):
+    presenter.setChoices(replace(choices, synthesis=Choices(), folder=""))
+    assert (view.state.buttonEnabled, view.state.planEnabled) == (False, False)
+    assert view.state.status == "Choose a segmentation."
+    presenter.setChoices(replace(choices, folder=""))
+    assert (view.state.buttonEnabled, view.state.planEnabled) == (False, True)
+    assert view.state.status == "Choose a folder for the series."
 
 
-def test_the_plan_can_be_seen_first(presenter, view, logic):
+def test_the_plan_can_be_seen_first(presenter, view, logic, choices):
     presenter.preview()
     assert view.state.status.startswith("4 cases, 2 with a lesion: hepatic tumor; 20 to 35 mm")
-    presenter.setInputs(slicer.vtkMRMLSegmentationNode(), None, "/data/x", cases=0)
+    presenter.setChoices(choices)
+    assert view.state.status.startswith("4 cases"), "nothing else was chosen"
+    presenter.setChoices(replace(choices, sizes="10, 20mm"))
+    assert view.state.status == "", "that plan is out of date"
     presenter.preview()
-    assert "from 1 to 100000" in view.state.status
+    assert "10 to 20 mm" in view.state.status
     assert logic.started == []
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"cases": 0}, "from 1 to 100000"),
+        ({"sizes": "10, large"}, "'large' is no size: write millimeters between commas"),
+        ({"organs": "elbow"}, "no organ called 'elbow'"),
+    ],
+)
+def test_what_cannot_be_planned_is_told(presenter, view, logic, choices, change, sentence):
+    presenter.setChoices(replace(choices, **change))
+    presenter.preview()
+    assert sentence in view.state.status
+    if "sizes" in change:
+        presenter.press()
+        assert sentence in view.state.status
+    assert logic.started == []
+
+
+def test_another_machine_makes_no_series(presenter, view, logic, settings, choices):
+    settings.remoteHost, settings.device = "gpu1", "cuda:3"
+    presenter.update()
+    assert view.state.status == "The series is made on this computer, not on gpu1."
+    presenter.press()
+    assert logic.started[0][2]["device"] == "auto", "that is a device of the other machine"
 
 
 def test_lesions_that_do_not_fit_are_told(a_liver_with_tumor):
@@ -90,7 +137,12 @@ def test_lesions_that_do_not_fit_are_told(a_liver_with_tumor):
 
 def test_a_series_runs_to_its_end(presenter, view, logic):
     presenter.press()
-    assert logic.started == [("/data/Dataset501_Liver", {"device": "auto", "cases": 4, "organs": ["liver"]})]
+    (started,) = logic.started
+    assert started[:2] == ("/data/Dataset501_Liver", 1)
+    assert started[2] == {
+        "device": "auto", "cases": 4, "organs": ["liver"], "sizes_mm": [], "shapes": 2, "places": None,
+        "seed": 7, "model": "rflow-ct", "steps": 9, "solver": None,
+    }  # fmt: skip
     assert (view.state.running, view.state.percent, view.state.inputsEnabled) == (True, None, False)
     logic.job.progress = Progress(0, "cases", 1, 4)
     presenter.poll()

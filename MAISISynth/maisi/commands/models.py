@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,7 +17,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     """Add ``models`` and what can be done with them; alone it lists them."""
     models = add_command(commands, "models", _list, "List, download, verify, import or remove models.")
     actions = models.add_subparsers(title="actions", metavar="ACTION")
-    add_command(actions, "list", _list, "List the models and whether their weights are here (the default).")
+    listed = add_command(actions, "list", _list, "List the models and whether their weights are here (the default).")
+    for parser in (models, listed):
+        parser.add_argument("--json", action="store_true", help="as one line of JSON, for programs")
 
     get = add_command(actions, "download", _download, "Fetch released weights; goes on where an earlier one stopped.")
     get.add_argument("model", metavar="MODEL", help="see: maisi models list")
@@ -34,19 +37,20 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 
 def _list(options: argparse.Namespace) -> None:
-    from maisi.models.folder import models_folder
-    from maisi.models.store import stored
-    from maisi.models.variants import variants
+    from maisi.models.store import listing
 
+    found = listing()
+    if options.json:
+        print(json.dumps(found))
+        return
     rows = [("NAME", "TITLE", "IMAGE", "LICENSE", "WEIGHTS")]
-    for found in map(stored, variants().values()):
-        size = f"{found.size / 1e6:.0f} MB"
-        away = f"{len(found.missing)} of {len(found.variant.weights)} files missing"
-        state = f"installed, {size}" if found.installed else f"{away}, {size}" if found.size else "not downloaded"
-        variant = found.variant
-        rows.append((variant.name, variant.title, variant.image.upper(), variant.license, state))
+    for model in found["models"]:
+        size = f"{model['size'] / 1e6:.0f} MB"
+        away = f"{model['missing']} of {model['files']} files missing, {size}" if model["size"] else "not downloaded"
+        state = away if model["missing"] else f"installed, {size}"
+        rows.append((model["name"], model["title"], model["image"].upper(), model["license"], state))
     print_rows(rows)
-    print(f"Models folder: {models_folder()}")
+    print(f"Models folder: {found['folder']}")
 
 
 def _download(options: argparse.Namespace) -> None:

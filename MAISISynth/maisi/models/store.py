@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from maisi.errors import InputError, WeightsError
 from maisi.models import checksums
@@ -34,6 +35,29 @@ def stored(variant: Variant) -> Stored:
     """What is there of ``variant``. Looks at names only; see :func:`verify`."""
     missing = tuple(file for file in variant.weights if not any(p.is_file() for p in _places(variant, file)))
     return Stored(variant, missing, sum(path.stat().st_size for path in present(variant)))
+
+
+def listing() -> dict[str, Any]:
+    """All models of this machine and the folder of their weights, as JSON that another machine can read.
+
+    Raises:
+        InputError: a model card cannot be read.
+    """
+    models = [
+        {
+            "name": found.variant.name,
+            "title": found.variant.title,
+            "image": found.variant.image,
+            "license": found.variant.license,
+            "files": len(found.variant.weights),
+            "missing": len(found.missing),
+            "size": found.size,
+            "from_labels": "controlnet" in found.variant.networks,
+            "downloadable": all(file.repository for file in found.variant.weights),
+        }
+        for found in map(stored, variants().values())
+    ]
+    return {"folder": str(models_folder()), "models": models}
 
 
 def weight_path(variant: Variant, file: WeightFile) -> Path:

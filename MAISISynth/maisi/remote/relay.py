@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from maisi.processes import WINDOWS
-from maisi.protocol import Cancel, Failure, ProtocolError, Quit, Result, Synthesize, decode, encode
+from maisi.protocol import Cancel, Estimate, Estimated, Failure, ProtocolError, Quit, Result, Synthesize, decode, encode
 from maisi.remote import bootstrap, ssh
 from maisi.remote.bundle import archive, bundled_files, digest
 from maisi.remote.wire import EXIT, LINE, PIECE, PING, Piece, Wire, with_paths
@@ -36,7 +36,7 @@ class Relay:
         """``python`` runs with ``arguments`` on ``host``, see ``ssh.command``."""
         self._host, self._python, self._arguments, self._silence = host, python, arguments, silence
         self._requests: queue.SimpleQueue[Synthesize] = queue.SimpleQueue()
-        self._open: dict[int, Synthesize] = {}  # jobs without an answer
+        self._open: dict[int, Synthesize | Estimate] = {}  # jobs without an answer
         self._travelling: set[int] = set()  # those of them whose files are on the way
         self._connected = False
         self._log = b""  # the end of it
@@ -116,6 +116,8 @@ class Relay:
                 continue
             if isinstance(message, Quit):
                 break
+            if isinstance(message, Estimate):
+                self._open[message.job] = message
             if isinstance(message, Cancel) and message.job in self._travelling:
                 self._answer(Failure(message.job, "cancelled", "Cancelled."))
             if self._connected:  # nobody is asked anything before the worker's hello
@@ -181,6 +183,8 @@ class Relay:
             return
         if isinstance(message, Result):
             self._take_result(message)
+        elif isinstance(message, Estimated):
+            self._answer(message)
         elif isinstance(message, Failure) and message.job:
             here = message.error in ("input", "cancelled")
             self._answer(message if here else replace(message, message=f"On {self._host}: {message.message}"))
@@ -204,15 +208,16 @@ class Relay:
 
     # ---- to the application
 
-    def _answer(self, message: Result | Failure) -> None:
+    def _answer(self, message: Result | Estimated | Failure) -> None:
         """The last word about a job; what comes later about it is dropped."""
         with self._lock:
             request = self._open.pop(message.job, None)
             self._travelling.discard(message.job)
             if request is None:
                 return
-            with contextlib.suppress(OSError):
-                _partial(request).unlink()
+            if isinstance(request, Synthesize):
+                with contextlib.suppress(OSError):
+                    _partial(request).unlink()
             self._print(encode(message).encode("ascii"))
 
     def _print(self, line: bytes) -> None:
