@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
-from contextlib import nullcontext
 
 from MAISILib.ChildProcess import describeExit
 from MAISILib.ChildTask import ChildTask
@@ -59,8 +58,8 @@ class MaisiCommand(ChildTask):
     def cancel(self) -> None:
         """End the process, if it still runs."""
         super().cancel()
-        with self._temporary or nullcontext():
-            self._temporary = None
+        if self._temporary is not None:
+            self._temporary.cleanup()
 
     def wait(self, timeout: float | None = None) -> list[str]:
         """Block until it is over; returns its output. Ctrl+C ends it.

@@ -87,10 +87,10 @@ def _export(given: argparse.Namespace) -> None:
 
 
 def _print_presets() -> None:
-    from maisi.train.config import presets
+    from maisi.train.presets import titles
 
-    for name, path in presets().items():
-        print(f"{name:32}{path.read_text(encoding='utf-8').splitlines()[0].lstrip('# ')}")
+    for name, title in titles().items():
+        print(f"{name:32}{title}")
 
 
 def _start(given: argparse.Namespace) -> None:
