@@ -54,6 +54,7 @@ class RunsPanel:
         fillComboBox(ui.figureComboBox, [(name, name) for name in state.figures], state.figure)
         if ui.runLogText.plainText != state.log:
             ui.runLogText.plainText = state.log
+            ui.runLogText.moveCursor(qt.QTextCursor.End)
         ui.stopButton.enabled = state.stopEnabled
         ui.resumeButton.enabled = state.resumeEnabled
         ui.useButton.enabled = state.useEnabled

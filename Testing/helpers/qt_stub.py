@@ -1,7 +1,7 @@
 """Just enough of Qt and of Slicer's Python layer to run the panels' code; nothing is drawn.
 
-The widgets are those that a module's .ui file names. Like PythonQt, a widget refuses properties and signals that its class
-does not have; like Qt, it tells its listeners when a property of note changes. This is no test of real widgets.
+The widgets are those that a module's .ui file names. Like PythonQt, a widget refuses properties and signals that its
+class does not have; like Qt, it tells its listeners when a property of note changes. This is no test of real widgets.
 """
 
 from __future__ import annotations
@@ -94,6 +94,9 @@ class StubObject:
         for wanted, slot in list(self.slots):
             if wanted == signal and not self.blocked:
                 slot(*arguments)
+
+    def moveCursor(self, where: str) -> None:
+        vars(self)["cursor"] = where
 
     def click(self) -> None:
         assert self.enabled
@@ -329,6 +332,7 @@ def stubModules() -> dict[str, ModuleType]:
         restoreOverrideCursor=qt.cursors.pop,
     )
     qt.Qt = SimpleNamespace(WaitCursor="wait")
+    qt.QTextCursor = SimpleNamespace(End="end")
     qt.opened = []
     qt.QDesktopServices = SimpleNamespace(openUrl=qt.opened.append)
     qt.QUrl = SimpleNamespace(fromLocalFile=str)

@@ -151,7 +151,7 @@ def test_a_job_of_slurm_is_followed_and_stopped(a_logic, a_config, a_run_folder,
 
 
 def test_mistakes_come_back_before_anything_is_started(a_logic, a_config, tmp_path):
-    with pytest.raises(JobError, match="there is no key run.step"):
+    with pytest.raises(JobError, match=r"there is no key run\.step"):
         a_logic.start(a_config, tmp_path / "run", changes={"run.step": 3})
     with pytest.raises(JobError, match="no such preset"):
         a_logic.start("nowhere", tmp_path / "run")

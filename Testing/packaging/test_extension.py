@@ -93,10 +93,11 @@ def test_no_stray_python_file_is_taken_for_a_module(module):
 def an_installed_copy(tmp_path_factory) -> Path:
     """The listed files alone, as Slicer installs them: one flat folder, relative paths kept."""
     folder = tmp_path_factory.mktemp("qt-scripted-modules")
-    for module, file in ((module, file) for module in MODULES for file in installed(module)):
-        target = folder / file
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(ROOT / module / file, target)
+    for module in MODULES:
+        for file in installed(module):
+            target = folder / file
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / module / file, target)
     return folder
 
 

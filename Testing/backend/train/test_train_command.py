@@ -13,8 +13,8 @@ from helpers.command_line import refused, run_maisi
 from helpers.training import wait_for_end
 from maisi import cli
 from maisi.durations import duration
-from maisi.train.presets import presets
 from maisi.train.metrics import append_row
+from maisi.train.presets import presets
 from maisi.train.run_folder import RunFolder, Status
 
 
