@@ -97,20 +97,20 @@ class MAISISynthPanel(VTKObservationMixin):
         self, volumeNode: slicer.vtkMRMLScalarVolumeNode, before: slicer.vtkMRMLScalarVolumeNode | None
     ) -> None:
         """Show a CT, offer it as the one to change next, compare it with ``before``."""
-        self._parametersOf(slicer.mrmlScene).before = volumeNode
+        self._present().before = volumeNode
         self.compare.showNew(before, volumeNode)
         self.history.presenter.update()
 
     def restore(self, choices: dict[str, Any]) -> None:
         """Choose these values of ``Choices``."""
-        parameters = self._parametersOf(slicer.mrmlScene)
+        parameters = self._present()
         with slicer.util.NodeModify(parameters):  # told once
             for name, value in choices.items():
                 setattr(parameters, name, value)
 
     def chooseModel(self, name: str) -> None:
         """The user chose a model."""
-        self._parametersOf(slicer.mrmlScene).model = name
+        self._present().model = name
 
     def chooseDevice(self, name: str) -> None:
         """The user chose a device."""
@@ -118,6 +118,13 @@ class MAISISynthPanel(VTKObservationMixin):
         self.inputs.presenter.update()
 
     # ---- the parameter node
+
+    def _present(self) -> Any:
+        """The scene's choices, to change them.
+
+        The wrapper that is followed: another one's change would reach its cached values only after our observer.
+        """
+        return self._parameters or self._parametersOf(slicer.mrmlScene)
 
     def _connect(self) -> None:
         """Follow the scene's parameter node, and while the module is shown connect the widgets with it."""

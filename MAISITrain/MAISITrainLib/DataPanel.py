@@ -19,6 +19,7 @@ class DataPanel:
         self, ui, logic: MAISITrainLogic, settings: TrainSettings, machine: Settings, wake: Callable[[], None]
     ) -> None:
         self.ui, self._wake = ui, wake
+        self._rows: tuple[tuple[str, ...], ...] = ()
         self.presenter = DataPresenter(self, logic, settings, machine)
         setText = self.presenter.setText
         ui.datasetPathLineEdit.connect("currentPathChanged(QString)", lambda path: setText("Dataset", path))
@@ -29,6 +30,7 @@ class DataPanel:
         ui.encoderComboBox.connect(
             "activated(int)", lambda index: setText("Encoder", ui.encoderComboBox.itemData(index))
         )
+        ui.dataTable.connect("itemSelectionChanged()", self._onRow)
         for button, act in (
             (ui.checkDataButton, self.presenter.check),
             (ui.prepareButton, self.presenter.prepare),
@@ -45,9 +47,16 @@ class DataPanel:
         if ui.prepareOptionsLineEdit.text != state.options:
             ui.prepareOptionsLineEdit.text = state.options
         fillComboBox(ui.encoderComboBox, state.encoders, state.encoder)
+        self._rows = state.rows
         fillTable(ui.dataTable, state.rows)
+        self._onRow()
         ui.dataLabel.text = state.message
         for widget in (ui.checkDataButton, ui.prepareButton, ui.datasetPathLineEdit, ui.preparedPathLineEdit):
             widget.enabled = not state.busy
         ui.cancelDataButton.enabled = state.busy
         self._wake()
+
+    def _onRow(self) -> None:
+        """The selected finding, which the table may cut off."""
+        row = self.ui.dataTable.currentRow()
+        self.ui.dataDetailLabel.text = ": ".join(self._rows[row][::3]) if 0 <= row < len(self._rows) else ""

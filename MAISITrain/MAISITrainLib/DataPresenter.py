@@ -170,4 +170,4 @@ class DataPresenter:
         except InputError as error:
             self._message = str(error)
             found = []
-        return ((NO_LATENTS, _("None: images only, to train an autoencoder")), *found)
+        return ((NO_LATENTS, _("None (to train an autoencoder)")), *found)

@@ -68,7 +68,8 @@ class MAISITrainPanel(VTKObservationMixin):
 
     def _choose(self, **values: Any) -> None:
         """Change fields of ``TrainChoices`` in the scene."""
-        parameters = self._parametersOf(slicer.mrmlScene)
+        # As in MAISI Synth's panel: through the wrapper that is followed, whose cached values are then up to date.
+        parameters = self._parameters or self._parametersOf(slicer.mrmlScene)
         for name, value in values.items():
             setattr(parameters, name, value)
 

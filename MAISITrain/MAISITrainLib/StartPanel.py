@@ -55,7 +55,8 @@ class StartPanel:
     def showStart(self, state: StartState) -> None:
         """See ``StartPresenter.View``."""
         ui = self.ui
-        fillComboBox(ui.presetComboBox, state.presets, state.preset)
+        fillComboBox(ui.presetComboBox, [(name, name) for name in ("", *state.presets)], state.preset)
+        ui.presetTitleLabel.text = state.title
         fillComboBox(ui.sectionComboBox, [(name, name) for name in state.sections], state.section)
         fillComboBox(ui.launcherComboBox, tuple(LAUNCHER_NAMES.items()), state.launcher)
         ui.slurmCollapsibleButton.visible = state.launcher == "slurm"

@@ -30,13 +30,15 @@ class StartState:
     """Everything that the section shows, but for the rows of the form.
 
     Attributes:
-        presets: name and title. preset: the chosen one, or "". sections: of the form. section: the one that is shown.
+        presets: names. preset: the chosen one, or "". title: what it is for.
+        sections: of the form. section: the one that is shown.
         launcher: one of LAUNCHERS. slurm: what a job asks for. message: mistakes in the form, or what goes on.
         startEnabled: whether it can be started.
     """
 
-    presets: tuple[tuple[str, str], ...]
+    presets: tuple[str, ...]
     preset: str
+    title: str
     sections: tuple[str, ...]
     section: str
     launcher: str
@@ -97,8 +99,9 @@ class StartPresenter:
         launcher = self._settings.text("Launcher")
         self._view.showStart(
             StartState(
-                presets=(("", _("Choose what to train")), *titles().items()),
+                presets=tuple(titles()),
                 preset=self._preset,
+                title=titles().get(self._preset, _("Choose what to train.")),
                 sections=self._form.sections if self._form else (),
                 section=self._section,
                 launcher=launcher if launcher in LAUNCHERS else LAUNCHERS[0],

@@ -224,16 +224,21 @@ class StubTimer(StubObject):
 
 
 class StubParameters:
-    """A parameter node: the fields of the choices, kept beside the real MRML node, connected as the .ui file says."""
+    """A parameter node: the fields of the choices, kept beside the real MRML node, connected as the .ui file says.
 
-    def __init__(self, module: str, node, values: dict[str, Any]) -> None:
-        vars(self).update(module=module, node=node, values=values, widgets={})
+    The real wrapper caches values, so that observers of one wrapper would see old values after a change through
+    another: here that is refused. ``connected``: wrapper by node, of those that are connected with widgets.
+    """
+
+    def __init__(self, module: str, node, values: dict[str, Any], connected: dict[Any, StubParameters]) -> None:
+        vars(self).update(module=module, node=node, values=values, widgets={}, connected=connected)
 
     def __getattr__(self, name: str) -> Any:
         return self.values[name]
 
     def __setattr__(self, name: str, value: Any) -> None:
         assert name in CHOICES[self.module].__dataclass_fields__
+        assert self.connected.get(self.node, self) is self, "a change through another wrapper"
         if self.values[name] != value:
             self.values[name] = value
             self.node.Modified()
@@ -251,6 +256,7 @@ class StubParameters:
         self.node.RemoveObserver(tag)
 
     def connectGui(self, ui) -> int:
+        self.connected[self.node] = self
         for element in _elements(self.module):
             if name := element.findtext("property[@name='SlicerParameterName']/string"):
                 self.widgets[name] = widget = getattr(ui, element.get("name"))
@@ -261,6 +267,7 @@ class StubParameters:
         return self.node.AddObserver(vtk.vtkCommand.ModifiedEvent, lambda *_event: self._toWidgets())
 
     def disconnectGui(self, tag: int) -> None:
+        del self.connected[self.node]
         self.node.RemoveObserver(tag)
         for widget in self.widgets.values():
             widget.slots[:] = [slot for slot in widget.slots if slot[1].__module__ != __name__]
@@ -283,11 +290,12 @@ class StubParameterNodes:
     def __init__(self, module: str = "MAISISynth") -> None:
         self._module = module
         self._values: dict[Any, dict[str, Any]] = {}
+        self._connected: dict[Any, StubParameters] = {}
 
     def __call__(self, scene) -> StubParameters:
         node = parameterNode(scene, self._module)
         values = self._values.setdefault(node, vars(CHOICES[self._module]()).copy())
-        return StubParameters(self._module, node, values)
+        return StubParameters(self._module, node, values, self._connected)
 
 
 def stubUi(module: str = "MAISISynth") -> SimpleNamespace:

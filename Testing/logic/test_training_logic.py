@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,7 +23,7 @@ from helpers.small_datasets import write_cases
 from helpers.tiny_stages import tiny_config, write_random_weights
 from maisi.errors import InputError
 from maisi.models.variants import variants
-from maisi.processes import kill_group
+from maisi.processes import kill_group, own_group
 from maisi.train.prepared import read_items
 from maisi.train.slurm import cancel
 from MAISILib.Job import JobError
@@ -30,6 +34,7 @@ from MAISITrainLib.RunWatcher import RunWatcher
 from MAISITrainLib.SlurmOptions import SlurmOptions
 from MAISITrainLib.TrainingLogic import MAISITrainLogic
 
+ROOT = Path(__file__).parents[2]
 MANY = 100_000  # steps: until it is stopped
 
 
@@ -65,6 +70,29 @@ def a_run_folder(tmp_path, monkeypatch):
         cancel(launcher["job"])
 
 
+APPLICATION = """
+import json, sys, time
+from MAISISynthLib.CoreScene import startScene
+from MAISITrainLib.TrainingLogic import MAISITrainLogic
+startScene()
+MAISITrainLogic().start(json.loads(sys.argv[1]), sys.argv[2], processes=2)
+print("started", flush=True)
+time.sleep(600)
+"""
+
+
+def startInAnApplicationThatDies(config: dict, folder: Path) -> None:
+    """The application starts a training, and is killed with all processes of its own."""
+    paths = os.pathsep.join(str(ROOT / module) for module in ("MAISISynth", "MAISITrain"))
+    application = subprocess.Popen(
+        [sys.executable, "-c", APPLICATION, json.dumps(config), str(folder)],
+        stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": paths}, **own_group(),
+    )  # fmt: skip
+    with application:
+        assert application.stdout.readline() == "started\n"
+        kill_group(application.pid)
+
+
 def followUntil(watcher: RunWatcher, step: int, seconds: float = 90) -> None:
     """Poll as a panel does, until so many steps are drawn."""
 
@@ -97,8 +125,9 @@ def writtenLosses(watcher: RunWatcher) -> tuple[list[float], list[float]]:
     return list(losses), list(losses.values())
 
 
-def test_a_training_is_started_followed_stopped_resumed_and_becomes_a_model(a_logic, a_config, a_run_folder):
-    watcher = a_logic.start(a_config, a_run_folder, processes=2)
+def test_a_training_outlives_the_application_is_stopped_resumed_and_becomes_a_model(a_logic, a_config, a_run_folder):
+    startInAnApplicationThatDies(a_config, a_run_folder)
+    watcher = a_logic.attach(a_run_folder)
     assert watcher.view.status.state in ("starting", "running")
     followUntil(watcher, 6)
     assert "with 2 processes" in watcher.view.log

@@ -192,6 +192,16 @@ def test_the_end_of_the_log_is_seen(a_panel, tmp_path):
     assert a_panel.ui.runLogText.cursor == "end"
 
 
+def test_a_finding_is_shown_in_full(a_panel, tmp_path):
+    from MAISITrainLib.DataPresenter import DataState
+
+    rows = (("a", "no", "labels", "One."), ("b", "yes", "labels", "Two."))
+    a_panel.data.showData(DataState("", "", "", (("", "None"),), "", rows, "", False))
+    assert a_panel.ui.dataDetailLabel.text == "a: One."
+    a_panel.ui.dataTable.selectRow(1)
+    assert a_panel.ui.dataDetailLabel.text == "b: Two."
+
+
 def test_module_file_makes_its_panel(an_application, monkeypatch):
     """As Slicer does, but for the parameter node's wrapper, which slicer-core lacks."""
     monkeypatch.setitem(

@@ -234,8 +234,8 @@ def test_nothing_starts_by_itself(a_start_presenter, a_data_presenter, a_panel):
 
 
 def test_a_preset_becomes_a_form(a_start_presenter, a_panel):
-    names = [name for name, _title in a_panel.view.state.presets]
-    assert {"", PRESET, "controlnet"} <= set(names)
+    assert {PRESET, "controlnet"} <= set(a_panel.view.state.presets)
+    assert a_panel.view.state.title == "Choose what to train."
     a_panel.logic.answers = [saying(json.dumps(VALUES)), saying(json.dumps(SCHEMA))]
     a_start_presenter.choosePreset(PRESET)
     assert (a_panel.view.state.message, a_panel.view.state.startEnabled) == ("Loading the form", False)
@@ -243,6 +243,7 @@ def test_a_preset_becomes_a_form(a_start_presenter, a_panel):
     assert a_panel.logic.asked == [("showCommand", PRESET, {"data.prepared": "."}), ("schemaCommand", "diffusion")]
     state = a_panel.view.state
     assert (state.sections, state.section, state.startEnabled) == (("diffusion", "run"), "diffusion", True)
+    assert state.title.startswith("Diffusion, stage 1")
     assert a_panel.view.rows == {"diffusion.loss": "squared"}
     a_start_presenter.chooseSection("run")
     assert a_panel.view.rows == {"run.seed": "3", "run.precision": "float32"}
