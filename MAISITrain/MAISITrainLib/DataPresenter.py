@@ -5,19 +5,14 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
-from subprocess import CalledProcessError
 from typing import Protocol
 
 from maisi.errors import InputError
 from MAISILib.MaisiCommand import MaisiCommand
 from MAISILib.ModelTable import modelTable
-from MAISILib.Settings import Settings
 from MAISILib.Translate import _
-from MAISITrainLib.CommandRunner import CommandRunner
 from MAISITrainLib.DatasetCheck import readReport
-from MAISITrainLib.Requirements import ensurePackages as ensureTrainPackages
-from MAISITrainLib.TrainingLogic import MAISITrainLogic
-from MAISITrainLib.TrainSettings import TrainSettings
+from MAISITrainLib.SectionPresenter import SectionPresenter
 
 NO_LATENTS = ""
 
@@ -50,28 +45,10 @@ class View(Protocol):
         """Show this state."""
 
 
-class DataPresenter:
+class DataPresenter(SectionPresenter):
     """Checking and preparing a data set. Cancelled work goes on from there the next time."""
 
-    def __init__(
-        self,
-        view: View,
-        logic: MAISITrainLogic,
-        settings: TrainSettings,
-        machine: Settings,
-        ensurePackages: Callable[[], None] = ensureTrainPackages,
-    ) -> None:
-        """``ensurePackages`` installs what the application's own Python lacks, after asking."""
-        self._view, self._logic, self._settings, self._machine = view, logic, settings, machine
-        self._ensurePackages = ensurePackages
-        self._runner = CommandRunner()
-        self._rows: tuple[tuple[str, ...], ...] = ()
-        self._message = ""
-
-    @property
-    def busy(self) -> bool:
-        """Whether ``poll`` must be called regularly."""
-        return self._runner.busy
+    _rows: tuple[tuple[str, ...], ...] = ()
 
     @property
     def prepared(self) -> str:
@@ -114,15 +91,6 @@ class DataPresenter:
             self._runner.cancel()
             self._say(_("Cancelled; the next time it goes on from there."))
 
-    def poll(self) -> None:
-        """Call about ten times a second while ``busy``."""
-        if self._runner.poll():
-            self.update()
-
-    def close(self) -> None:
-        """The panel goes away: nothing may go on."""
-        self._runner.cancel()
-
     def _start(self, words: list[str], then: Callable[[MaisiCommand], None], message: str, check: bool = False) -> None:
         dataset = self._settings.text("Dataset")
         if self.busy:
@@ -132,13 +100,11 @@ class DataPresenter:
             return
         try:
             words += shlex.split(self._settings.text("PrepareOptions"))
-            if self._machine.usesOwnPython:
-                self._ensurePackages()
-        except (RuntimeError, CalledProcessError) as error:  # packages
-            self._say(str(error))
-            return
         except ValueError:
             self._say(_("The options have a quotation mark without its second one."))
+            return
+        if not self._hasPackages():
+            self.update()
             return
         self._rows = ()
         self._runner.run(self._logic.prepareCommand(dataset, self.prepared, words, check=check), then)
@@ -159,10 +125,6 @@ class DataPresenter:
             self._rows, self._message = report.rows, report.summary
         except InputError as error:
             self._message = str(error)
-
-    def _say(self, message: str) -> None:
-        self._message = message
-        self.update()
 
     def _encoders(self) -> tuple[tuple[str, str], ...]:
         try:

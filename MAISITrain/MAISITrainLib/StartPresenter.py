@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from subprocess import CalledProcessError
 from typing import Any, Protocol
 
 from maisi.errors import InputError
 from maisi.train.presets import titles
 from MAISILib.MaisiCommand import MaisiCommand
-from MAISILib.Settings import Settings
 from MAISILib.Translate import _
-from MAISITrainLib.CommandRunner import CommandRunner
 from MAISITrainLib.Launching import LAUNCHERS
-from MAISITrainLib.Requirements import ensurePackages as ensureTrainPackages
+from MAISITrainLib.SectionPresenter import SectionPresenter
 from MAISITrainLib.SlurmOptions import SlurmOptions
 from MAISITrainLib.TrainingForm import Field, FormError, TrainingForm
-from MAISITrainLib.TrainingLogic import MAISITrainLogic
-from MAISITrainLib.TrainSettings import TrainSettings
 
 PREPARED = "data.prepared"
 ANY_FOLDER = "."  # while none is chosen: it is not looked at before the training
@@ -68,31 +62,17 @@ class View(Protocol):
         """A training was started in this folder."""
 
 
-class StartPresenter:
+class StartPresenter(SectionPresenter):
     """The form is read, checked and used by the chosen Python, one command after the other."""
 
-    def __init__(
-        self,
-        view: View,
-        logic: MAISITrainLogic,
-        settings: TrainSettings,
-        machine: Settings,
-        ensurePackages: Callable[[], None] = ensureTrainPackages,
-    ) -> None:
-        """``ensurePackages`` installs what the application's own Python lacks, after asking."""
-        self._view, self._logic, self._settings, self._machine = view, logic, settings, machine
-        self._ensurePackages = ensurePackages
-        self._runner = CommandRunner()
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        """As ``SectionPresenter``."""
+        super().__init__(*arguments, **options)
         self._schemas: dict[str, Any] = {}  # by stage
         self._form: TrainingForm | None = None
-        self._preset = self._section = self._message = ""
+        self._preset = self._section = ""
         self._checkAgain = False  # the form has changed since the check that runs
         self._startedIn = ""  # the folder of the training that is being started
-
-    @property
-    def busy(self) -> bool:
-        """Whether ``poll`` must be called regularly."""
-        return self._runner.busy
 
     def update(self) -> None:
         """Show the present state."""
@@ -185,15 +165,6 @@ class StartPresenter:
     def _isStarting(self) -> bool:
         return self.busy and bool(self._startedIn)
 
-    def _hasPackages(self) -> bool:
-        try:
-            if self._machine.usesOwnPython:
-                self._ensurePackages()
-        except (RuntimeError, CalledProcessError) as error:
-            self._message = str(error)
-            return False
-        return True
-
     def _onValues(self, command: MaisiCommand) -> None:
         self._message = command.error
         if command.error:
@@ -241,7 +212,3 @@ class StartPresenter:
         if form is not None:
             rows = (FormRow(f, form.text(key)) for key, f in form.fields.items() if f.section == section)
             self._view.showForm(tuple(rows))
-
-    def _say(self, message: str) -> None:
-        self._message = message
-        self.update()

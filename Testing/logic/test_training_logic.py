@@ -18,7 +18,6 @@ from vtk.util.numpy_support import vtk_to_numpy
 
 from helpers.prepared_folder import an_item, write_prepared
 from helpers.processes import waitUntil
-from helpers.slurm_cluster import NoSlurm, slurm_cluster
 from helpers.small_datasets import write_cases
 from helpers.tiny_stages import tiny_config, write_random_weights
 from maisi.errors import InputError
@@ -153,15 +152,6 @@ def test_a_training_outlives_the_application_is_stopped_resumed_and_becomes_a_mo
     assert parameterNode(slicer.mrmlScene).GetParameter("model") == "mine"
     with pytest.raises(JobError, match="There is a model called mine already"):
         a_logic.export([a_run_folder], "mine")
-
-
-@pytest.fixture(scope="module")
-def a_cluster():
-    try:
-        with slurm_cluster() as config:
-            yield config
-    except NoSlurm as reason:
-        pytest.skip(str(reason))
 
 
 def test_a_job_of_slurm_is_followed_and_stopped(a_logic, a_config, a_run_folder, a_cluster, monkeypatch):
