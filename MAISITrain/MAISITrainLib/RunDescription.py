@@ -28,7 +28,7 @@ def runRow(watcher: RunWatcher) -> tuple[str, ...]:
     left = "" if status.seconds_left is None or status.has_ended else duration(status.seconds_left)
     loss = _figure(view.last().get("loss"))
     stage = str(view.config.get("stage", ""))
-    return (watcher.folder.name, stage, STATES[status.state], _steps(view), left, loss, best)
+    return (watcher.folder.name, stage, STATES.get(status.state, status.state), _steps(view), left, loss, best)
 
 
 def runLine(view: RunView) -> str:

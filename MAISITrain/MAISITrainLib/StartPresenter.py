@@ -94,7 +94,10 @@ class StartPresenter(SectionPresenter):
     # ---- what the user does
 
     def choosePreset(self, name: str) -> None:
-        """Load the form of a preset."""
+        """Load the form of a preset; not while a training is being started."""
+        if self._isStarting:
+            self.update()
+            return
         self._runner.cancel()
         self._preset, self._form, self._message = name, None, ""
         self._view.showForm(())
@@ -202,7 +205,7 @@ class StartPresenter(SectionPresenter):
         self._message = command.error.replace(f"{self._preset}: ", "")
 
     def _onStarted(self, command: MaisiCommand) -> None:
-        path, self._startedIn = self._startedIn, ""
+        path, self._startedIn, self._checkAgain = self._startedIn, "", False
         self._message = command.error.replace(f"{self._preset}: ", "") or command.line
         if not command.error:
             self._view.runStarted(path)

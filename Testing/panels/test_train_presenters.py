@@ -337,6 +337,8 @@ def test_a_training_that_is_being_started_is_left_alone_when_the_panel_goes(a_st
     a_start_presenter.setText("run.seed", "5")
     a_start_presenter.start("run", 1)
     assert check.done, "the form is not checked any more"
+    a_start_presenter.choosePreset("controlnet")
+    assert a_panel.view.state.preset == PRESET
     a_start_presenter.close()
     assert not start.done
     start.wait(20)
