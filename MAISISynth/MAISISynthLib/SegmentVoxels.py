@@ -5,7 +5,7 @@ All boxes and masks are ``[I, J, K]`` on the grid of the segmentation (``NodeGri
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import slicer
@@ -30,6 +30,7 @@ class SegmentVoxels:
 
     def __init__(self, segmentationNode: slicer.vtkMRMLSegmentationNode) -> None:
         self.grid = segmentationGrid(segmentationNode)
+        self._toGrid = np.linalg.inv(self.grid.localAffine)
         self._node = segmentationNode
         self._segmentation = segmentationNode.GetSegmentation()
         if self._segmentation.GetSourceRepresentationName() != BINARY_LABELMAP:
@@ -60,6 +61,11 @@ class SegmentVoxels:
                         found[segmentId] = values == self._labelValue(segmentId)
         return {segmentId: found[segmentId] for segmentId in self._segmentation.GetSegmentIDs() if segmentId in found}
 
+    def sharing(self, segmentIds: Collection[str]) -> set[str]:
+        """All segments that lie in a layer with one of these, in which no two of them can have the same voxel."""
+        layers = {self._segmentation.GetLayerIndex(segmentId, BINARY_LABELMAP) for segmentId in segmentIds}
+        return {s for layer in layers for s in self._segmentation.GetSegmentIDsForLayer(layer, BINARY_LABELMAP)}
+
     def occupied(self, segmentId: str) -> Box:
         """The smallest box that holds the segment's voxels within the grid; empty slices where there are none."""
         image = self._image(segmentId)
@@ -68,13 +74,10 @@ class SegmentVoxels:
         box, low = tuple(slice(0, n) for n in self.grid.shape), self._offset(image)
         if low is not None:
             box = self._overlap(box, low, image.GetDimensions())
-        mask = self.read(segmentId, box)
-        flat = mask.any(axis=2)  # one pass over all voxels; the rest is small
-        if not flat.any():
-            return _NOWHERE
-        i, j = (_span(flat.any(axis=axis)) for axis in (1, 0))
-        k = _span(mask[i, j].any(axis=(0, 1)))
-        return tuple(slice(b.start + p.start, b.start + p.stop) for b, p in zip(box, (i, j, k), strict=True))
+        place = _bounds(self.read(segmentId, box))
+        return tuple(
+            slice(b.start + p.start, b.start + p.stop) if p.stop else p for b, p in zip(box, place, strict=True)
+        )
 
     def _image(self, segmentId: str) -> slicer.vtkOrientedImageData | None:
         return self._segmentation.GetSegment(segmentId).GetRepresentation(BINARY_LABELMAP)
@@ -83,7 +86,7 @@ class SegmentVoxels:
         return self._segmentation.GetSegment(segmentId).GetLabelValue()
 
     def _values(self, image: slicer.vtkOrientedImageData, box: Box) -> np.ndarray:
-        """Label values of a layer in a box; 0 where the layer ends."""
+        """Label values of a layer in a box, not to be written to; 0 where the layer ends."""
         if image.IsEmpty() or image.GetPointData().GetScalars() is None:
             return np.zeros(_shape(box), np.uint8)
         low = self._offset(image)
@@ -92,6 +95,8 @@ class SegmentVoxels:
             affine[:3, 3] += affine[:3, :3] @ [s.start for s in box]
             return resampled(image, emptyImage(Grid(_shape(box), affine, affine)))
         inner = self._overlap(box, low, image.GetDimensions())
+        if inner == box:
+            return imageArray(image)[_shifted(box, low)]
         values = np.zeros(_shape(box), imageArray(image).dtype)
         values[_within(inner, box)] = imageArray(image)[_shifted(inner, low)]
         return values
@@ -100,9 +105,9 @@ class SegmentVoxels:
         """``[3]`` grid index of the image's first voxel; None if its voxels do not lie on those of the grid."""
         matrix = vtk.vtkMatrix4x4()
         image.GetImageToWorldMatrix(matrix)
-        toGrid = np.linalg.inv(self.grid.localAffine) @ slicer.util.arrayFromVTKMatrix(matrix)
+        toGrid = self._toGrid @ slicer.util.arrayFromVTKMatrix(matrix)
         low = toGrid[:3, :3] @ image.GetExtent()[::2] + toGrid[:3, 3]
-        same = np.allclose(toGrid[:3, :3], np.eye(3), atol=1e-4) and np.allclose(low, low.round(), atol=1e-2)
+        same = np.abs(toGrid[:3, :3] - np.eye(3)).max() < 1e-4 and np.abs(low - low.round()).max() < 1e-2
         return low.round().astype(int) if same else None
 
     @staticmethod
@@ -113,10 +118,37 @@ class SegmentVoxels:
 
     # ---- writing
 
+    def separate(self, segmentId: str) -> None:
+        """Give a segment that shares a layer one of its own, as large as the segment; no voxel and no surface changes.
+
+        A history copies every layer that was written to since its last state, and writing looks for the edges of the
+        layer; both cost less in a small one. ``vtkSegmentation.SeparateSegmentLabelmap`` makes a layer of full size.
+        """
+        if self.sharing([segmentId]) <= {segmentId}:  # IsSharedBinaryLabelmap says the contrary of its name
+            return
+        segment, shared = self._segmentation.GetSegment(segmentId), self._image(segmentId)
+        array = imageArray(shared)
+        mask = array == segment.GetLabelValue()
+        place = _bounds(mask)
+        if place == _NOWHERE:
+            return
+        own = slicer.vtkOrientedImageData()
+        matrix = vtk.vtkMatrix4x4()
+        shared.GetImageToWorldMatrix(matrix)
+        own.SetImageToWorldMatrix(matrix)
+        own.SetExtent(_extent(_shifted(place, -np.array(shared.GetExtent()[::2]))))
+        own.AllocateScalars(shared.GetScalarType(), 1)
+        imageArray(own)[...] = mask[place]
+        array[place][mask[place]] = 0
+        shared.GetPointData().GetScalars().Modified()  # not the image: that would drop the surfaces of all its segments
+        segment.AddRepresentation(BINARY_LABELMAP, own)
+        segment.SetLabelValue(1)
+        for event in (self._segmentation.SourceRepresentationModified, self._segmentation.RepresentationModified):
+            self._segmentation.InvokeEvent(event, segmentId)
+
     def replace(self, segmentId: str, mask: np.ndarray, box: Box) -> None:
         """Make the segment exactly ``mask``, on a layer of its own: it may overlap others, which lose nothing."""
-        if self._segmentation.IsSharedBinaryLabelmap(segmentId):
-            self._segmentation.SeparateSegmentLabelmap(segmentId)
+        self.separate(segmentId)
         self._write(segmentId, mask, box, _LOGIC.MODE_REPLACE)
 
     def erase(self, segmentId: str, mask: np.ndarray, box: Box) -> None:
@@ -126,11 +158,9 @@ class SegmentVoxels:
             self._write(segmentId, ~mask, box, _LOGIC.MODE_MERGE_MIN, sorted(sharing))
 
     def fill(self, segmentId: str, mask: np.ndarray, box: Box) -> None:
-        """Give a segment those voxels that no other segment of its layer has. One on another lattice stays as it is."""
+        """Give voxels to a segment, which others of its layer lose. One on another lattice stays as it is."""
         if self._onGrid(segmentId):
-            free = mask & (self._values(self._image(segmentId), box) == 0)
-            if free.any():
-                self._write(segmentId, free, box, _LOGIC.MODE_MERGE_MASK)
+            self._write(segmentId, mask, box, _LOGIC.MODE_MERGE_MASK)
 
     def image(self, mask: np.ndarray, box: Box) -> slicer.vtkOrientedImageData:
         """A labelmap of 0 and 1 that lies in the box of the grid."""
@@ -153,6 +183,15 @@ class SegmentVoxels:
 
 def _extent(box: Box) -> list[int]:
     return [edge for s in box for edge in (s.start, s.stop - 1)]
+
+
+def _bounds(mask: np.ndarray) -> Box:
+    """The smallest box that holds all True; empty slices where there is none."""
+    flat = mask.any(axis=2)  # one pass over all voxels; the rest is small
+    if not flat.any():
+        return _NOWHERE
+    i, j = (_span(flat.any(axis=axis)) for axis in (1, 0))
+    return i, j, _span(mask[i, j].any(axis=(0, 1)))
 
 
 def _span(occupied: np.ndarray) -> slice:

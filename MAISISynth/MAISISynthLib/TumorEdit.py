@@ -129,6 +129,7 @@ class TumorEdit:
         """A new tumor with all its parameters given; returns its segment ID."""
         voxels = self._voxels()
         change = voxels.plan(lesion)
+        voxels.separate(change)
         self._saveState()
         with slicer.util.NodeModify(self._node):
             segment = slicer.vtkSegment()
@@ -151,6 +152,7 @@ class TumorEdit:
             lesion = replace(lesion, label=min(kinds)) if kinds and not organs & _hosts(lesion) else lesion
         change = voxels.plan(lesion, segmentId)
         before = labelOf(segment)
+        voxels.separate(change, segmentId)
         self._saveState()
         with slicer.util.NodeModify(self._node):
             voxels.write(segmentId, change)
@@ -193,9 +195,11 @@ class TumorEdit:
         """Take a tumor away; its organ returns."""
         self._segment(segmentId)
         voxels = self._voxels()
+        change = voxels.planRemoval(segmentId)
+        voxels.separate(change, segmentId)
         self._saveState()
         with slicer.util.NodeModify(self._node):
-            voxels.heal(segmentId)
+            voxels.write(segmentId, change)
             self._node.GetSegmentation().RemoveSegment(segmentId)
 
     def undo(self) -> bool:

@@ -1,8 +1,6 @@
-"""The outline of a lesion while it is dragged, as an actor for a slice view or a 3D view. VTK only."""
+"""The outline of a lesion while it is dragged, and its handles, as actors for slice and 3D views. VTK only."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import numpy as np
 import slicer
@@ -11,8 +9,11 @@ from vtk.util.numpy_support import numpy_to_vtk, numpy_to_vtkIdTypeArray
 
 from maisi.labels import LABELS
 from maisi.masks.lesion import Lesion
+from MAISISynthLib.Sight import Sight
+from MAISISynthLib.TumorHandles import TumorHandles
 
 _LINE_WIDTH, _OPACITY = 2, 0.4
+_DOT_PIXELS, _DOT_COLOR = 9, (1.0, 0.85, 0.3)
 
 
 def surfacePolyData(lesion: Lesion) -> vtk.vtkPolyData:
@@ -51,16 +52,6 @@ def sliceOutline(lesion: Lesion, xyToRas: vtk.vtkMatrix4x4) -> vtk.vtkPolyData:
     return transform.GetOutput()
 
 
-def besideCamera(renderer: vtk.vtkRenderer, xy: Sequence[float], at: Sequence[float]) -> np.ndarray:
-    """``[3]`` the position under a pixel of a 3D view, as far from the viewer as ``at`` (RAS mm)."""
-    renderer.SetWorldPoint(*at, 1.0)
-    renderer.WorldToDisplay()
-    renderer.SetDisplayPoint(*xy, renderer.GetDisplayPoint()[2])
-    renderer.DisplayToWorld()
-    world = np.array(renderer.GetWorldPoint())
-    return world[:3] / world[3]
-
-
 class TumorPreview:
     """One outline in one view at a time."""
 
@@ -90,3 +81,48 @@ class TumorPreview:
         if self._renderer is not None:
             self._renderer.RemoveViewProp(self._actor)
         self._renderer = self._actor = None
+
+
+class HandleDots:
+    """The handles of a tumor as dots of constant size in one view."""
+
+    def __init__(self) -> None:
+        self._points = vtk.vtkPoints()
+        dots = vtk.vtkPolyData()
+        dots.SetPoints(self._points)
+        corners = vtk.vtkVertexGlyphFilter()
+        corners.SetInputData(dots)
+        self._mapper = vtk.vtkPolyDataMapper2D()
+        self._mapper.SetInputConnection(corners.GetOutputPort())
+        self.actor = vtk.vtkActor2D()
+        self.actor.SetMapper(self._mapper)
+        self.actor.PickableOff()
+        self.actor.GetProperty().SetPointSize(_DOT_PIXELS)
+        self.actor.GetProperty().SetColor(*_DOT_COLOR)
+        self._world = vtk.vtkCoordinate()
+        self._world.SetCoordinateSystemToWorld()
+        self._shown: tuple[vtk.vtkRenderer | None, list[tuple]] = (None, [])
+
+    def show(self, lesion: Lesion, renderer: vtk.vtkRenderer, sight: Sight) -> bool:
+        """Put the dots where the handles of the lesion are; whether anything changed."""
+        handles = TumorHandles(lesion, sight).all
+        places = [(*handle.pixel, 0.0) if sight.isSlice else tuple(handle.position) for handle in handles]
+        if self._shown == (renderer, places):
+            return False
+        self.hide()
+        self._points.Initialize()
+        for place in places:
+            self._points.InsertNextPoint(place)
+        self._points.Modified()
+        self._mapper.SetTransformCoordinate(None if sight.isSlice else self._world)  # so they turn with the 3D view
+        renderer.AddViewProp(self.actor)
+        self._shown = renderer, places
+        return True
+
+    def hide(self) -> bool:
+        """Take the dots away; whether anything changed."""
+        renderer, places = self._shown
+        if renderer is not None:
+            renderer.RemoveViewProp(self.actor)
+        self._shown = None, []
+        return bool(places)

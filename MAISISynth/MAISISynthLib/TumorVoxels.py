@@ -152,11 +152,13 @@ class TumorVoxels:
         """Segment ID -> those voxels of a tumor that belong to this organ when the tumor is gone.
 
         Each hole beneath the tumor goes to the nearest organ that is a host of it. Where another organ already is, or a
-        host is whole beneath the tumor, there is none. Vessels, cysts and the body outline are no organs in this sense.
+        host is whole beneath the tumor, there is none. Vessels, cysts and the body outline are no organs in this sense,
+        unless they share a layer with a host, which then had none of their voxels.
         """
         hosts = [s for s in segments if labels[s] in hostLabels]
-        throughout = (None, BODY, *INSIDE_ORGANS, *LESIONS)
-        hole = old & ~_union([mask for s, mask in segments.items() if labels[s] not in throughout], old.shape)
+        throughout, apart = (None, BODY, *INSIDE_ORGANS, *LESIONS), self._voxels.sharing(hosts)
+        taken = [mask for s, mask in segments.items() if labels[s] not in throughout or s in apart]
+        hole = old & ~_union(taken, old.shape)
         if not hole.any() or not hosts:
             return {}
         if len(hosts) == 1:
@@ -206,7 +208,20 @@ class TumorVoxels:
     def _labels(self, segmentIds: Mapping[str, np.ndarray]) -> dict[str, int | None]:
         return {s: labelOf(self._segmentation.GetSegment(s)) for s in segmentIds}
 
+    def planRemoval(self, segmentId: str) -> TumorChange:
+        """What taking all voxels of a tumor and giving them to its organs changes. The scene stays as it is."""
+        box = self._around(self._voxels.occupied(segmentId))
+        segments = self._voxels.readAll(box)
+        old = segments.pop(segmentId, np.zeros([s.stop - s.start for s in box], bool))
+        hosts = LABELS[labelOf(self._segmentation.GetSegment(segmentId))].hosts
+        return TumorChange(box, np.zeros_like(old), self._healing(old, segments, self._labels(segments), hosts))
+
     # ---- writing
+
+    def separate(self, change: TumorChange, segmentId: str | None = None) -> None:
+        """Give all that the change will write to small layers; call it before the state to return to is saved."""
+        for written in filter(None, (segmentId, *change.healed, *change.taken)):
+            self._voxels.separate(written)
 
     def add(self, segment: slicer.vtkSegment, change: TumorChange) -> str:
         """Add a described segment with the voxels of the change, on a layer of its own; returns its ID."""
@@ -219,17 +234,6 @@ class TumorVoxels:
         """Change a segment and the organs around it."""
         self._voxels.replace(segmentId, change.mask, change.box)
         self._writeOrgans(change)
-
-    def heal(self, segmentId: str) -> None:
-        """Take all voxels of a tumor and give them to its organs."""
-        box = self._around(self._voxels.occupied(segmentId))
-        segments = self._voxels.readAll(box)
-        old = segments.pop(segmentId, None)
-        if old is None:
-            return
-        hosts = LABELS[labelOf(self._segmentation.GetSegment(segmentId))].hosts
-        healed = self._healing(old, segments, self._labels(segments), hosts)
-        self.write(segmentId, TumorChange(box, np.zeros_like(old), healed))
 
     def _writeOrgans(self, change: TumorChange) -> None:
         for segmentId, voxels in change.healed.items():

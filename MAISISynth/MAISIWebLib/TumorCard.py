@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from trame.widgets import html
-from trame.widgets.vuetify3 import VAlert, VBtn, VIcon, VList, VListItem, VSlider
+from trame.widgets.vuetify3 import VAlert, VBtn, VIcon, VList, VListItem, VMenu, VSlider, VTooltip
 
 from MAISILib.Translate import _
 from MAISIWebLib.Buttons import iconButton
-from MAISIWebLib.TumorTool import TumorTool
+from MAISIWebLib.TumorTool import TURN, TumorTool
 
 STEP = 2.0  # mm
+BUTTON = {"variant": "tonal", "rounded": True, "classes": "flex-grow-1"}
 
 
 def tumorCard(tool: TumorTool) -> None:
@@ -47,10 +48,15 @@ def tumorCard(tool: TumorTool) -> None:
                 ("shrink", "mdi-minus", _("Shrink by 2 mm"), lambda: tool.grow(-STEP)),
                 ("grow", "mdi-plus", _("Grow by 2 mm"), lambda: tool.grow(STEP)),
                 ("reshape", "mdi-dice-multiple-outline", _("Another shape"), tool.reshape),
+                ("duplicate", "mdi-content-duplicate", _("The same tumor once more, beside it"), tool.duplicate),
             ):
-                iconButton(icon, text, click=act, variant="tonal", rounded=True, classes="flex-grow-1", id=id_)
+                iconButton(icon, text, click=act, **BUTTON, id=id_)
+            _turns(tool)
         html.Div(
-            _("Drag a tumor to move it; Shift and the mouse wheel grow or shrink the selected one."),
+            _(
+                "Drag a tumor to move it, and a yellow dot of the selected one to stretch it; "
+                "Shift and the mouse wheel grow or shrink it."
+            ),
             classes="caption mt-3",
             v_if=(name.selected,),
         )
@@ -63,6 +69,27 @@ def tumorCard(tool: TumorTool) -> None:
             classes="mt-3",
             id="tumor-message",
         )
+
+
+def _turns(tool: TumorTool) -> None:
+    """A button with a choice of the plane in which to turn."""
+    planes = (  # seen as the views show them: from the feet, from the front, from the left
+        ("axial", _("In the axial plane"), (0, 0, 1)),
+        ("coronal", _("In the coronal plane"), (0, -1, 0)),
+        ("sagittal", _("In the sagittal plane"), (1, 0, 0)),
+    )
+    with VMenu(location="bottom end"):
+        with (
+            html.Template(v_slot_activator="{ props }"),
+            VBtn(v_bind="props", icon=True, size="small", id="turn", **BUTTON),
+        ):
+            VIcon("mdi-rotate-right")
+            VTooltip(
+                _("Turn clockwise by {degrees:g} degrees").format(degrees=TURN), activator="parent", open_delay=400
+            )
+        with VList(density="compact"):
+            for plane, title, axis in planes:
+                VListItem(title=title, click=(tool.rotate, str(list(axis))), id=f"turn-{plane}")
 
 
 def _rows(tool: TumorTool) -> None:

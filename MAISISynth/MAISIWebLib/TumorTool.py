@@ -1,13 +1,13 @@
-"""The Tumor panel: place, grow, move, reshape and remove lesions; each act is one step of undo."""
+"""The Tumor panel: place, grow, move, turn, reshape, copy, remove lesions; each act is one step of undo."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-import numpy as np
+import vtk
 from trame_server import Server
 from trame_server.utils.typed_state import TypedState
 from trame_slicer.core import SlicerApp
@@ -15,13 +15,17 @@ from trame_slicer.segmentation.segmentation_undo_command import SegmentationLabe
 
 from maisi.errors import InputError
 from maisi.labels import LABELS, LESIONS
+from maisi.masks.lesion import Lesion
 from MAISILib.Translate import _
 from MAISISynthLib.LabelMapping import mapSegments
+from MAISISynthLib.Sight import Sight, surfaceAt
 from MAISISynthLib.TumorEdit import TumorEdit
+from MAISISynthLib.TumorTool import TumorTool as MouseTool
 from MAISIWebLib.SegmentStyle import styleSegments
 from MAISIWebLib.TumorEffect import TumorEffect
 
 WHEEL_STEP = 1.0  # mm
+TURN = 15.0  # degrees
 CLIPPED_TOLD = 0.1  # part of a lesion outside its organ that is worth telling
 
 
@@ -58,9 +62,9 @@ class TumorTool:
         self.state.bind_changes({self.state.name.radius: self._onRadius, self.state.name.placing: self._onPlacing})
         self._server = server
         self.effect = self._editor.get_effect(TumorEffect)
-        self.effect.pick = self._pick
-        self.effect.placed.connect(self._onPlaced)
-        self.effect.moved.connect(self._onMoved)
+        self.effect.grab = self._grab
+        self.effect.selectedLesion = self._selectedLesion
+        self.effect.released.connect(self._onReleased)
         self.effect.scrolled.connect(self._onScrolled)
         self._editor.active_effect_name_changed.connect(self._onEffectChanged)
 
@@ -111,30 +115,41 @@ class TumorTool:
             text = _("{size}, {part:.0%} outside its organ").format(size=text, part=measure.clipped)
         return text
 
-    def _pick(self, position: np.ndarray) -> tuple[str, float] | None:
-        """The lesion whose ellipsoid holds RAS mm, as near to its center as possible."""
-        best = None
-        for segmentId, lesion in self._edit.lesions().items():
-            distance = np.linalg.norm(((position - lesion.center) @ lesion.rotation) / lesion.radii)
-            if distance < 1.2 and (best is None or distance < best[0]):
-                best = distance, segmentId, float(np.mean(lesion.radii))
-        if best is None:
-            return None
-        with self._server.state:
-            self.state.data.selected = best[1]
-        return best[1:]
-
     # ---- what the user does
 
-    def _onPlaced(self, position: np.ndarray) -> None:
-        with self._act():
-            self.state.data.selected = self._edit.place(tuple(position), self.state.data.radius)
-            self.state.data.placing = False
-            self.showSelected()
+    def _grab(self, sight: Sight, renderer: vtk.vtkRenderer, xy: Sequence[float]) -> MouseTool | None:
+        """A handle of the selected lesion, the lesion there, a new one while placing, or None.
 
-    def _onMoved(self, segmentId: str, way: np.ndarray) -> None:
-        with self._act():
-            self._edit.move(segmentId, tuple(way))
+        In a 3D view an old lesion has handles only: elsewhere the mouse turns the view.
+        """
+        state, tool = self.state.data, MouseTool(self._edit, self.state.data.radius)
+        with self._told():
+            if not state.placing and self._selectedLesion() and tool.grabHandle(state.selected, sight, xy):
+                return tool
+            if sight.isSlice:
+                held = tool.grab(sight.under(xy), new=state.placing)
+            else:
+                surface = surfaceAt(renderer, xy) if state.placing else None
+                held = surface is not None and tool.grab(surface, sight.line(xy)[1])
+            if held:
+                state.selected = tool.segmentId or state.selected
+                return tool
+        return None
+
+    def _selectedLesion(self) -> Lesion | None:
+        try:
+            return self._edit.lesion(self.state.data.selected) if self.state.data.selected else None
+        except InputError:  # it has no voxels yet
+            return None
+
+    def _onReleased(self, tool: MouseTool) -> None:
+        isNew = tool.segmentId is None
+        if tool.changed:
+            with self._act():
+                self.state.data.selected = tool.release()
+                if isNew:
+                    self.state.data.placing = False
+                    self.showSelected()
 
     def _onScrolled(self, steps: int) -> None:
         self.grow(steps * WHEEL_STEP)
@@ -149,22 +164,40 @@ class TumorTool:
         with self._act():
             self._edit.reshape(self.state.data.selected, random.randrange(2**31))
 
+    def rotate(self, *axisRas: float) -> None:
+        """Turn the selected lesion a little around an axis."""
+        with self._act():
+            self._edit.rotate(self.state.data.selected, axisRas, TURN)
+
+    def duplicate(self) -> None:
+        """The selected lesion once more, beside it; the copy is selected."""
+        with self._act():
+            self.state.data.selected = self._edit.duplicate(self.state.data.selected)
+            self.showSelected()
+
     def remove(self, segmentId: str) -> None:
         """Take a lesion out; its organ grows back."""
         with self._act():
             self._edit.remove(segmentId)
 
     @contextmanager
-    def _act(self) -> Iterator[None]:
-        """One step of undo; a refusal is told, and leaves no step."""
+    def _told(self) -> Iterator[None]:
+        """A refusal is told in the panel."""
         with self._server.state:
             self.state.data.message = ""
-            segmentation = self._editor.active_segmentation
             try:
-                with SegmentationLabelMapUndoCommand.push_state_change(segmentation):
-                    yield
+                yield
             except InputError as error:
                 self.state.data.message = str(error)
+
+    @contextmanager
+    def _act(self) -> Iterator[None]:
+        """One step of undo; a refusal is told, and leaves no step."""
+        segmentation = self._editor.active_segmentation
+        with self._server.state:
+            with self._told(), SegmentationLabelMapUndoCommand.push_state_change(segmentation):
+                yield
+            self.effect.hideHandles()
             segmentation.trigger_modified()
             self.update()
             styleSegments(self._editor.active_segmentation_node, {self.state.data.selected})

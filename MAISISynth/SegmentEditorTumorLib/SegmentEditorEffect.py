@@ -1,4 +1,4 @@
-"""Segment Editor effect "Tumor": click to place, drag to move, Shift and wheel to grow. It only passes events on."""
+"""Segment Editor effect "Tumor": click to place, drag to move or stretch, wheel to grow. It only passes events on."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from SegmentEditorEffects import AbstractScriptedSegmentEditorEffect
 
 from maisi.errors import InputError
 from MAISILib.Translate import _
+from MAISISynthLib.Sight import Sight, surfaceAt
 from MAISISynthLib.TumorEdit import TumorEdit
 from MAISISynthLib.TumorEffectRegistration import newTumorEffect
-from MAISISynthLib.TumorPreview import TumorPreview, besideCamera
+from MAISISynthLib.TumorPreview import HandleDots, TumorPreview
 from MAISISynthLib.TumorTool import TumorTool
 from SegmentEditorTumorLib.TumorShapePanel import TumorShapePanel
 
@@ -35,6 +36,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         AbstractScriptedSegmentEditorEffect.__init__(self, scriptedEffect)
         self._tool = None
         self._preview = TumorPreview()
+        self._dots = HandleDots()
         self._view = None
         self._wheelTimer = qt.QTimer()
         self._wheelTimer.singleShot = True
@@ -53,6 +55,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
             "<html>Place and change tumors that stay inside their organ.<ul>"
             "<li><b>Click</b> in an organ: a new tumor. Keep the button down and drag to draw it to size."
             "<li><b>Drag</b> a tumor: move it. Where it leaves, the organ returns."
+            "<li><b>Drag a yellow dot</b> of the selected tumor: make this axis longer or shorter."
             "<li><b>Shift + mouse wheel</b> over a tumor: grow or shrink it."
             "</ul>Works in slice and 3D views; obeys the masking options.</html>"
         )
@@ -83,6 +86,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
             vtk.vtkCommand.LeftButtonPressEvent: self._onPress,
             vtk.vtkCommand.MouseMoveEvent: self._onMove,
             vtk.vtkCommand.LeftButtonReleaseEvent: self._onRelease,
+            vtk.vtkCommand.LeaveEvent: self._onLeave,
             vtk.vtkCommand.MouseWheelForwardEvent: lambda *view: self._onWheel(WHEEL_MM, *view),
             vtk.vtkCommand.MouseWheelBackwardEvent: lambda *view: self._onWheel(-WHEEL_MM, *view),
         }
@@ -92,24 +96,35 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
     def _onPress(self, interactor, viewWidget):
         if interactor.GetShiftKey() or interactor.GetControlKey():
             return False  # the view's own: pan, crosshair
-        position, direction = self._pick(interactor, viewWidget)
-        if position is None:
-            return False
         self._panel.say("")
         self._wheelTimer.stop()
         self._release()
-        self._tool = TumorTool(self.tumors(), self.scriptedEffect.doubleParameter(RADIUS))
-        self._view = viewWidget
-        self._tool.grab(position, direction)
+        tool, sight, xy = self._newTool(), self._sight(viewWidget), interactor.GetEventPosition()
+        onHandle = self.selectedLesion() is not None and tool.grabHandle(self._selectedId(), sight, xy)
+        if not onHandle:
+            renderer = self.scriptedEffect.renderer(viewWidget)
+            position = sight.under(xy) if sight.isSlice else surfaceAt(renderer, xy)
+            if position is None:
+                return False
+            tool.grab(position, None if sight.isSlice else sight.line(xy)[1])
+        self._tool, self._view = tool, viewWidget
         self._draw()
         return True
 
     def _onMove(self, interactor, viewWidget):
-        if self._tool is None or viewWidget != self._view or self._wheelTimer.active:
+        if self._tool is None:
+            self._showHandles(viewWidget)
             return False
-        self._tool.drag(self._position(interactor, viewWidget))
+        if viewWidget != self._view or self._wheelTimer.active:
+            return False
+        self._tool.drag(self._sight(viewWidget), interactor.GetEventPosition())
         self._draw()
         return True
+
+    def _onLeave(self, _interactor, viewWidget):
+        if self._tool is None and self._dots.hide():
+            self.scriptedEffect.renderWindow(viewWidget).Render()
+        return False
 
     def _onRelease(self, _interactor, _viewWidget):
         if self._tool is None:
@@ -121,8 +136,8 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         if not interactor.GetShiftKey() or not self._isSlice(viewWidget):
             return False
         if self._tool is None:
-            self._tool, self._view = TumorTool(self.tumors()), viewWidget
-        self._tool.grow(self._position(interactor, viewWidget), mm)
+            self._tool, self._view = self._newTool(), viewWidget
+        self._tool.grow(self._sight(viewWidget).under(interactor.GetEventPosition()), mm)
         if self._tool.lesion is None:
             self._tool = None
             return False
@@ -130,21 +145,13 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         self._draw()
         return True
 
-    def _position(self, interactor, viewWidget):
-        """RAS mm under the mouse; in a 3D view, as far away as what was grabbed."""
-        xy = interactor.GetEventPosition()
-        if self._isSlice(viewWidget):
-            return self.xyToRas(xy, viewWidget)
-        return besideCamera(self.scriptedEffect.renderer(viewWidget), xy, self._tool.origin)
+    def _newTool(self):
+        return TumorTool(self.tumors(), self.scriptedEffect.doubleParameter(RADIUS))
 
-    def _pick(self, interactor, viewWidget):
-        """(position, direction of sight) of what was clicked: in a 3D view, of a visible surface, or (None, None)."""
+    def _sight(self, viewWidget):
         if self._isSlice(viewWidget):
-            return self.xyToRas(interactor.GetEventPosition(), viewWidget), None
-        renderer, picker = self.scriptedEffect.renderer(viewWidget), vtk.vtkCellPicker()
-        if not picker.Pick(*interactor.GetEventPosition(), 0, renderer):
-            return None, None
-        return picker.GetPickPosition(), renderer.GetActiveCamera().GetDirectionOfProjection()
+            return Sight.ofSlice(self.scriptedEffect.viewNode(viewWidget))
+        return Sight.ofCamera(self.scriptedEffect.renderer(viewWidget))
 
     @staticmethod
     def _isSlice(viewWidget):
@@ -153,8 +160,20 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
     def _draw(self):
         if self._tool is not None and self._tool.lesion is not None:
             sliceNode = self.scriptedEffect.viewNode(self._view) if self._isSlice(self._view) else None
-            self._preview.show(self._tool.lesion, self.scriptedEffect.renderer(self._view), sliceNode)
+            renderer = self.scriptedEffect.renderer(self._view)
+            self._preview.show(self._tool.lesion, renderer, sliceNode)
+            self._dots.show(self._tool.lesion, renderer, self._sight(self._view))
             self.scriptedEffect.renderWindow(self._view).Render()
+
+    def _showHandles(self, viewWidget):
+        """Those of the selected tumor, in the view that the mouse is in."""
+        lesion = self.selectedLesion()
+        if lesion is None:
+            changed = self._dots.hide()
+        else:
+            changed = self._dots.show(lesion, self.scriptedEffect.renderer(viewWidget), self._sight(viewWidget))
+        if changed:
+            self.scriptedEffect.renderWindow(viewWidget).Render()
 
     def _release(self):
         """Write what is held."""
@@ -167,6 +186,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
 
     def _letGo(self):
         self._preview.hide()
+        self._dots.hide()
         if self._view is not None:
             self.scriptedEffect.renderWindow(self._view).Render()
         self._tool = self._view = None
@@ -184,9 +204,12 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         if editorNode is None or editorNode.GetSegmentationNode() is None:
             return None
         try:
-            return self.tumors().lesion(editorNode.GetSelectedSegmentID() or "")
+            return self.tumors().lesion(self._selectedId())
         except InputError:
             return None
+
+    def _selectedId(self):
+        return self.scriptedEffect.parameterSetNode().GetSelectedSegmentID() or ""
 
     def setRadius(self, mm):
         """Of new tumors."""
@@ -196,7 +219,7 @@ class SegmentEditorEffect(AbstractScriptedSegmentEditorEffect):
         """Do something with the selected tumor; a new segment that it returns is selected."""
         self._panel.say("")
         editorNode = self.scriptedEffect.parameterSetNode()
-        segmentId = self._try(lambda: act(self.tumors(), editorNode.GetSelectedSegmentID() or ""))
+        segmentId = self._try(lambda: act(self.tumors(), self._selectedId()))
         if isinstance(segmentId, str):
             editorNode.SetSelectedSegmentID(segmentId)
         self.updateGUIFromMRML()

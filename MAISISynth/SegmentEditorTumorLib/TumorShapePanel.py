@@ -12,9 +12,7 @@ import qt
 from maisi.masks.lesion import MAX_LOBULATION, MAX_SPICULATION, Lesion
 from MAISILib.Translate import _
 from MAISISynthLib.TumorEdit import TumorEdit
-from MAISISynthLib.TumorTool import MIN_RADIUS
-
-MAX_RADIUS = 80.0  # mm
+from MAISISynthLib.TumorHandles import MAX_RADIUS, MIN_RADIUS
 
 
 class TumorShapePanel:

@@ -18,6 +18,7 @@ from maisi.errors import InputError
 from maisi.files import ITK, NIFTI, read_image, read_labels
 from maisi.geometry import place_on
 from maisi.labels import LABELS, find_label
+from maisi.models.variants import variants
 from maisi.volume import ImageVolume, LabelVolume
 
 _IMAGE_WORDS, _LABEL_WORDS = {"image", "images", "img", "ct"}, {"label", "labels", "seg", "segmentation", "mask"}
@@ -77,6 +78,7 @@ class Dataset:
             raise InputError(f"{scan.case}: {error}") from error
 
     def _ids(self) -> dict[int, int]:
+        variants()  # lesion classes of the user's own models are known from here on
         found = {number: 0 if name == "background" else find_label(name) for number, name in self.classes.items()}
         unknown = [self.classes[number] for number, id_ in found.items() if id_ is None]
         if unknown:
@@ -210,7 +212,9 @@ def _nnunet_classes(content: dict[str, Any], folder: Path) -> dict[int, str]:
     """Number -> name; names of MAISI ids where ``maisi vary`` or a user wrote them down."""
     known = content.get("maisi_ids", {})
     try:
-        names = {name: LABELS[known[name]].name if name in known else name for name in content.get("labels", {})}
+        names = {
+            name: LABELS[known[name]].name if known.get(name) in LABELS else name for name in content.get("labels", {})
+        }
         return {int(number): names[name] for name, number in content.get("labels", {}).items()}
     except (TypeError, ValueError, KeyError) as error:
         raise InputError(

@@ -22,10 +22,11 @@ from maisi.options import Options
 from maisi.runs import RUNS, Run
 from maisi.sampling.sampler import Progress, check_fit
 from maisi.synthesis import SynthesisResult, check, describe, synthesize
-from maisi.texture import with_own_texture
+from maisi.texture import noise_within, with_own_texture
 from maisi.volume import Box, ImageVolume, LabelVolume
 
 SMALLEST_MARGIN_MM = 8.0
+NEAR_MM = 25.0  # how far around an edit the host tells its noise
 NOT_HU = -50  # no CT of a patient has only values above this
 
 
@@ -153,15 +154,21 @@ class _Edit:
             return _New(common, values, info, patch.run)
         self.notices.append("There is no kept run of this CT, so the edit started from the CT itself.")
         base = patch.base[_inside(common, patch.box)]
-        exchanged = self.changed[common]
-        around = self._host()[common]
-        values = with_own_texture(self.image.array[common], base, values, exchanged, around, self.image.spacing)
+        values = with_own_texture(
+            self.image.array[common], base, values, self.changed[common], self._host_noise(common), self.image.spacing
+        )
         return _New(common, values, info)
 
-    def _host(self) -> np.ndarray:
-        """Where tissue is of the kind that the edit put in or took out, lesions aside, and was not edited."""
+    def _host_noise(self, box: Box) -> float | None:
+        """Noise around ``box`` where tissue is of the kind that the edit put in or took out, lesions aside."""
         kinds = np.union1d(self.before.array[self.changed], self.after.array[self.changed])
-        return np.isin(self.after.array, np.setdiff1d(kinds, (BACKGROUND, *LESIONS))) & ~self.changed
+        kinds = np.setdiff1d(kinds, (BACKGROUND, *LESIONS))
+        reach = np.ceil(NEAR_MM / self.image.spacing).astype(int)
+        near = tuple(slice(max(0, s.start - r), s.stop + r) for s, r in zip(box, reach, strict=True))
+        changed = self.changed[near]
+        around = ndimage.distance_transform_edt(~changed, sampling=self.image.spacing) < NEAR_MM
+        host = np.isin(self.after.array[near], kinds) & around & ~changed
+        return noise_within(self.image.array[near], host, self.image.spacing)
 
     def fully(self, box: Box) -> _New:
         """Make the whole image anew, with the seed of the old one."""

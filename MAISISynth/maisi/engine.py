@@ -28,6 +28,7 @@ from maisi.sampling.conditions import Target
 from maisi.sampling.reference import as_reference
 from maisi.sampling.sampler import Progress, Start, check_cancelled, mask_embedding, sample_latents
 from maisi.sampling.trajectory import Recorded
+from maisi.scanner_noise import add_noise
 from maisi.tiling.tiles import ChainStatistics
 from maisi.volume import ImageVolume, LabelVolume
 from maisi.windows import decode_compatible
@@ -128,6 +129,9 @@ def _attempt(
                 progress=progress,
                 cancelled=cancelled,
             )
+            noise = get_variant(options.model).noise
+            if noise is not None:
+                image = add_noise(image, target.labels, noise, options.seed)
     result = latents[0].float().cpu().numpy()
     if states is None:
         return Made(image, result, plan)

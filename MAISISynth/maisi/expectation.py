@@ -28,7 +28,8 @@ class Expectation:
 
     Attributes:
         memory_gb: peak on ``device``. seconds: without loading the networks, which takes long only the first time.
-        kind: what the time is learned for. planned: ``seconds`` before anything was learned. runs: it was learned from.
+        kind: what the time is learned for; last, whether it is a local edit.
+        planned: ``seconds`` before anything was learned. runs: past jobs of this kind that it was learned from.
     """
 
     memory_gb: float
@@ -51,8 +52,9 @@ class Experience:
         return len(self._ratios[kind])
 
     def factor(self, kind: tuple) -> float:
-        """Median of measured over planned time; 1 while nothing was measured."""
-        return median(self._ratios[kind] or [1.0])
+        """Median of measured over planned time; before an edit was measured that of whole images, and vice versa."""
+        other = (*kind[:-1], not kind[-1])
+        return median(self._ratios[kind] or self._ratios[other] or [1.0])
 
     def note(self, expected: Expectation, seconds: float) -> None:
         """A job that was expected so has taken ``seconds``."""
@@ -85,7 +87,7 @@ def expect(shape: Sequence[int], affine: np.ndarray, options: Options, edit: boo
     """What a synthesis on a grid will need; nothing is loaded for it.
 
     Memory is that of :func:`maisi.planning.plan`. Seconds start from the speed of a convolution that is measured here
-    once, and are corrected by the jobs of the same model, device, precision and profile that this process has done.
+    once, and are corrected by the last jobs of the same model, device, precision and profile in this process.
 
     Args:
         shape, affine: of the user's grid, ``[I, J, K]`` and 4x4 RAS mm.

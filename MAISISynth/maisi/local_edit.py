@@ -13,6 +13,7 @@ from maisi.decoding import decode, decode_box, encode
 from maisi.engine import loaded_networks, memory_errors, on_device
 from maisi.errors import InputError
 from maisi.geometry import GridPlan, plan_grid
+from maisi.labels import BACKGROUND
 from maisi.models.networks import COMPRESSION
 from maisi.models.variants import get_variant
 from maisi.models.weights import Networks
@@ -149,6 +150,7 @@ class _Job:
                 progress=progress,
                 cancelled=cancelled,
             )
+        values = self._as_scanned(values)
         new = replace(
             run,
             labels=after,
@@ -157,6 +159,15 @@ class _Job:
             trajectory=Patched(run.trajectory, self.region.box, states),
         )
         return self._patch(values, None, new)
+
+    def _as_scanned(self, values: np.ndarray) -> np.ndarray:
+        """``values`` of the window with the noise that the whole image has there."""
+        noise = get_variant(self.options.model).noise
+        if noise is None:
+            return values
+        box = _voxels(self.region.inner)
+        scanned = values + noise.field(self.grid.model_shape, self.options.seed)[box]
+        return np.where(self.after[box] == BACKGROUND, values, scanned)
 
     def from_image(
         self, networks: Networks, image: ImageVolume, progress: Progress, cancelled: Callable[[], bool]

@@ -7,7 +7,7 @@ from scipy import ndimage
 
 NOISE_LIMIT = 2.5  # standard deviations; what exceeds them is structure, not noise
 LARGEST_GAIN = 4.0
-ENOUGH = 50  # voxels that tell a noise level
+ENOUGH = 30  # voxels that tell a noise level
 _MAD_TO_STD = 1.4826
 _SECOND_DIFFERENCES = np.outer((1, -2, 1), (1, -2, 1)).astype(np.float32) / 6
 
@@ -24,40 +24,43 @@ def noise_level(image: np.ndarray, mask: np.ndarray, spacing: np.ndarray) -> flo
     return _typical(_second_differences(image, spacing)[mask])
 
 
+def noise_within(image: np.ndarray, mask: np.ndarray, spacing: np.ndarray) -> float | None:
+    """:func:`noise_level` in the depth of ``mask``, or in all of it where it is thin; None for less than 30 voxels."""
+    return noise_level(image, _depth(mask), spacing) if mask.sum() >= ENOUGH else None
+
+
 def with_own_texture(
     image: np.ndarray,
     base: np.ndarray,
     values: np.ndarray,
     changed: np.ndarray,
-    around: np.ndarray,
+    noise: float | None,
     spacing: np.ndarray,
 ) -> np.ndarray:
     """``values`` with the texture that ``image`` has beyond ``base``.
 
     Args:
         image: HU of a real CT ``[I, J, K]``. base: the same after the autoencoder. values: base with the edit.
-        changed: where tissue was exchanged: only noise is kept there, vessels and borders of the old tissue are not,
-            and it is made as strong as ``around``.
-        around: where the host's tissue is. spacing: mm.
+        changed: where tissue was exchanged: only noise is kept there, vessels and borders of the old tissue are not.
+        noise: level that ``changed`` gets, see :func:`noise_level`; None leaves it as it is. spacing: mm.
 
     Returns:
         float32; equal to ``image`` where ``values`` equals ``base``, apart from ``changed``.
     """
     texture = image - base
-    inner = ndimage.binary_erosion(around)
-    around = inner if inner.sum() >= ENOUGH else around
-    if not changed.any() or around.sum() < ENOUGH:
+    if not changed.any() or changed.all():
         return values + texture
-    middle = np.median(texture[around])
-    limit = NOISE_LIMIT * _typical(texture[around] - middle)
-    noise = np.where(changed, texture.clip(middle - limit, middle + limit) - middle, 0)
-    gain = _matching_gain(values, noise, changed, noise_level(image, around, spacing), spacing)
-    return values + np.where(changed, middle + gain * noise, texture)
+    around = texture[~changed]
+    middle = np.median(around)
+    limit = NOISE_LIMIT * _typical(around - middle)
+    kept = np.where(changed, texture.clip(middle - limit, middle + limit) - middle, 0)
+    gain = 1.0 if noise is None else _matching_gain(values, kept, _depth(changed), noise, spacing)
+    return values + np.where(changed, middle + gain * kept, texture)
 
 
 def _matching_gain(
     values: np.ndarray, noise: np.ndarray, mask: np.ndarray, wanted: float, spacing: np.ndarray
-) -> np.float32:
+) -> float:
     """The factor that gives ``values + factor * noise`` the noise level ``wanted`` within ``mask``, by bisection."""
     still, moving = (_second_differences(array, spacing)[mask] for array in (values, noise))
     low, high = 0.0, LARGEST_GAIN
@@ -67,7 +70,13 @@ def _matching_gain(
             low = gain
         else:
             high = gain
-    return np.float32((low + high) / 2)
+    return (low + high) / 2
+
+
+def _depth(mask: np.ndarray) -> np.ndarray:
+    """``mask`` without its outermost voxels, where an edge would count as noise, unless too few remain."""
+    inner = ndimage.binary_erosion(mask)
+    return inner if inner.sum() >= ENOUGH else mask
 
 
 def _second_differences(image: np.ndarray, spacing: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ from monai.apps.generation.maisi.networks.diffusion_model_unet_maisi import Diff
 from helpers.tiny_model import NETWORKS
 from maisi.models.intensity import IntensityScale
 from maisi.models.networks import Conditions, build_networks, mask_bits
-from maisi.train.recipe import INTENSITY
+from maisi.models.variants import get_variant
 
 
 def randomize(network):
@@ -97,7 +97,7 @@ def test_mask_bits_least_significant_first(label, bits):
 @given(st.lists(st.floats(-1000, 1000, width=32), min_size=1, max_size=20))
 def test_intensity_scales_are_invertible_and_monotonic(values):
     hu = torch.tensor(values).sort().values
-    for scale in (IntensityScale(), INTENSITY):
+    for scale in (IntensityScale(), get_variant("embedded").intensity):
         unit = scale.to_unit(hu)
         assert ((unit >= 0) & (unit <= 1)).all()
         assert (unit.diff() >= 0).all()

@@ -38,11 +38,17 @@ def main() -> None:
     editor.SetAndObserveSegmentationNode(node)
     count = node.GetSegmentation().GetNumberOfSegments()
     print(f"{args.size[0]} x {args.size[1]} x {args.size[2]} voxels, {count} segments, a tumor of {args.radius:g} mm")
-    for name, editorNode in (("organs stay whole", None), ("overwriting organs, as the editor does at first", editor)):
-        tumors = TumorEdit(node, editorNode)
+    logic = editorLogic(scene, node, editor)
+    own, overwriting = TumorEdit(node), TumorEdit(node, editor)
+    inEditor = TumorEdit(node, editor, logic.SaveStateForUndo)
+    for name, tumors, undo, redo in (
+        ("organs stay whole", own, own.undo, own.redo),
+        ("overwriting organs, as the editor does at first", overwriting, overwriting.undo, overwriting.redo),
+        ("the same in the undo history of the Segment Editor", inEditor, logic.Undo, logic.Redo),
+    ):
         print(f"{name}:")
-        report(tumors, liverCenter(node), args.radius, args.runs)
-    seconds = [editorsOwn(scene, node, editor, liverCenter(node), args.radius) for _run in range(2)]
+        report(tumors, liverCenter(node), args.radius, args.runs, {"undo": undo, "redo": redo})
+    seconds = [editorsOwn(logic, node, liverCenter(node), args.radius) for _run in range(2)]
     print(f"the Segment Editor's own modify call: {min(seconds) * 1000:.0f} ms")
 
 
@@ -66,8 +72,10 @@ def liverCenter(node: slicer.vtkMRMLSegmentationNode) -> np.ndarray:
     return voxels.grid.worldAffine[:3, :3] @ index + voxels.grid.worldAffine[:3, 3]
 
 
-def report(tumors: TumorEdit, position: np.ndarray, radius: float, runs: int) -> None:
-    """Print the times of each act."""
+def report(
+    tumors: TumorEdit, position: np.ndarray, radius: float, runs: int, history: dict[str, Callable[[], object]]
+) -> None:
+    """Print the times of each act; ``history``: how to undo and redo."""
     segmentIds: list[str] = []
     print(f"  place (first) {timed(lambda: segmentIds.append(tumors.place(position, radius))):8.1f} ms")
     (segmentId,) = segmentIds
@@ -75,12 +83,11 @@ def report(tumors: TumorEdit, position: np.ndarray, radius: float, runs: int) ->
         "grow": lambda run: tumors.grow(segmentId, 0.5),
         "move": lambda run: tumors.move(segmentId, (3 * (-1) ** run, 2, 0)),
         "reshape": lambda run: tumors.reshape(segmentId, run),
-        "undo": lambda run: tumors.undo(),
-        "redo": lambda run: tumors.redo(),
+        **{name: lambda _run, act=act: act() for name, act in history.items()},
         "measure": lambda run: tumors.measure(segmentId),
     }
     for name, act in acts.items():
-        kept = MAX_UNDO - 1 if name in ("undo", "redo") else runs  # no more states than the history keeps
+        kept = MAX_UNDO - 1 if name in history else runs  # no more states than the history keeps
         milliseconds = [timed(lambda act=act, run=run: act(run)) for run in range(min(runs, kept))]
         low, middle, high = np.percentile(milliseconds, (0, 50, 100))
         print(f"  {name:13s} {middle:8.1f} ms median   {low:.1f} shortest, {high:.1f} longest")
@@ -94,13 +101,19 @@ def timed(act: Callable[[], object]) -> float:
     return 1000 * (time.perf_counter() - start)
 
 
-def editorsOwn(scene: slicer.vtkMRMLScene, node, editor, position: np.ndarray, radius: float) -> float:
-    """Seconds that the Segment Editor takes to write the same ball into a segment, inside the liver."""
-    segmentId = node.GetSegmentation().AddEmptySegment("", "tumor")
+def editorLogic(scene: slicer.vtkMRMLScene, node, editor) -> slicer.vtkSlicerSegmentEditorLogic:
+    """The Segment Editor without its window."""
     logic = slicer.vtkSlicerSegmentEditorLogic()
     logic.SetMRMLScene(scene)
     logic.SetSegmentEditorNode(editor)
     logic.SetSegmentationNode(node)
+    logic.SetMaximumNumberOfUndoStates(MAX_UNDO)
+    return logic
+
+
+def editorsOwn(logic: slicer.vtkSlicerSegmentEditorLogic, node, position: np.ndarray, radius: float) -> float:
+    """Seconds that the Segment Editor takes to write the same ball into a segment, inside the liver."""
+    segmentId = node.GetSegmentation().AddEmptySegment("", "tumor")
     logic.SetCurrentSegmentID(segmentId)
     logic.UpdateReferenceGeometryImage()
     start = time.perf_counter()

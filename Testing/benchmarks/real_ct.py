@@ -2,8 +2,8 @@
 
 python Testing/benchmarks/real_ct.py CT.nii.gz,LABELS.nii.gz,KIND ... [--radius 10] [--model embedded] [--png FILE]
 
-The label maps hold MAISI ids; only the host organ of the lesion KIND (a MAISI id) is needed. "Noise" is that of
-`maisi.texture.noise_level` within the lesion against the host around it.
+The label maps hold MAISI ids; only the host organ of the lesion KIND (a MAISI id) is needed. "Noise" is
+`maisi.texture.noise_within` the lesion, against that of the host up to 25 mm around it.
 """
 
 from __future__ import annotations
@@ -15,13 +15,11 @@ import numpy as np
 import torch
 from scipy import ndimage
 
-from maisi.editing import edit
+from maisi.editing import NEAR_MM, edit
 from maisi.files import read_image, read_labels
 from maisi.labels import LABELS
 from maisi.masks.lesion import add_lesion, random_lesion
-from maisi.texture import noise_level
-
-NEAR_MM = 25.0
+from maisi.texture import noise_within
 
 
 def read(case: str, seed: int, args: argparse.Namespace) -> tuple[dict, tuple]:
@@ -37,24 +35,19 @@ def read(case: str, seed: int, args: argparse.Namespace) -> tuple[dict, tuple]:
     margin = there.info["margin_mm"]
     distance = ndimage.distance_transform_edt(~changed, sampling=image.spacing)
     host = np.isin(before.array, LABELS[int(kind)].hosts)
-    ring = ndimage.binary_erosion(host) & (distance > margin) & (distance < NEAR_MM)
-    ring = ring if ring.sum() > 50 else host & ~changed
-    core = ndimage.distance_transform_edt(changed, sampling=image.spacing) > image.spacing.min()
-    core = core if core.sum() > 30 else changed
-    noise = {
-        name: noise_level(array, mask, image.spacing)
-        for name, array, mask in (("host", old, ring), ("lesion", new, core))
-    }
+    ring = host & ~changed & (distance < NEAR_MM)
+    noise_of_host = noise_within(old, ring, image.spacing)
+    noise_of_lesion = noise_within(new, changed, image.spacing)
     row = {
         "case": f"{Path(ct_path).parent.name} {LABELS[int(kind)].name}",
         "seconds": there.info["seconds"],
         "margin_mm": margin,
         "beyond": max(np.abs(array - old)[distance > margin].max() for array in (new, healed)),
         "host_hu": np.median(old[ring]),
-        "lesion_hu": np.median(new[core]),
-        "noise_host": noise["host"],
-        "noise_lesion": noise["lesion"],
-        "noise_ratio": noise["lesion"] / noise["host"],
+        "lesion_hu": np.median(new[changed]),
+        "noise_host": noise_of_host,
+        "noise_lesion": noise_of_lesion,
+        "noise_ratio": noise_of_lesion / noise_of_host,
         "removed_rms": float(np.sqrt(((healed - old)[changed] ** 2).mean())),
     }
     return row, (old, new, healed, changed, image.spacing, row["case"])

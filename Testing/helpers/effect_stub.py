@@ -72,9 +72,6 @@ def stubModules() -> dict[str, ModuleType]:
         def __init__(self, scriptedEffect) -> None:
             self.scriptedEffect = scriptedEffect
 
-        def xyToRas(self, xy, viewWidget) -> list[float]:
-            return list(viewWidget.sliceNode.GetXYToRAS().MultiplyPoint((*xy, 0, 1))[:3])
-
     effects.AbstractScriptedSegmentEditorEffect = AbstractScriptedSegmentEditorEffect
     return {"qt": qt, "ctk": ctk, "SegmentEditorEffects": effects}
 
@@ -139,9 +136,27 @@ class StubView:
         return "qMRMLSliceWidget"
 
     @property
-    def outlines(self) -> int:
+    def drawn(self) -> int:
         """How many actors are drawn in it."""
         return self.vtkRenderer.GetViewProps().GetNumberOfItems()
+
+
+class StubView3D:
+    """A 3D view of 200 x 200 pixels, from the front, of a box of 60 mm; drawn without a window."""
+
+    def __init__(self) -> None:
+        self.vtkRenderer, self.window = vtk.vtkRenderer(), vtk.vtkRenderWindow()
+        self.window.OffScreenRenderingOn()
+        self.window.SetSize(200, 200)
+        self.window.AddRenderer(self.vtkRenderer)
+        camera = self.vtkRenderer.GetActiveCamera()
+        camera.SetPosition(30, 330, 20)
+        camera.SetFocalPoint(30, 30, 20)
+        camera.SetViewUp(0, 0, 1)
+        self.vtkRenderer.ResetCameraClippingRange(0, 60, 0, 60, 0, 40)
+
+    def className(self) -> str:
+        return "qMRMLThreeDWidget"
 
 
 def mouse(xy: tuple[float, float], shift: bool = False) -> SimpleNamespace:

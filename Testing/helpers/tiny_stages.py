@@ -8,9 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from helpers.prepared_folder import write_prepared
 from helpers.tiny_model import fill_zeros
 from maisi.labels import BODY, remove_lesions
 from maisi.train.config import TrainConfig, make_config
+from maisi.train.prepared import PREPARED
 from maisi.train.stage import Progress, Stage
 from maisi.train.stages import make_stage
 from maisi.train.stages.start import Start, write_weights
@@ -37,7 +39,13 @@ NETWORKS = {
 def tiny_config(
     stage: str, prepared: Path, model: str = "embedded", weights: dict[str, str] | None = None, **settings: Any
 ) -> TrainConfig:
-    """A configuration of ``stage`` with small networks on the CPU; ``settings`` are those of its section."""
+    """A configuration of ``stage`` with small networks on the CPU and, where there are none, no data.
+
+    Args:
+        settings: of the stage's section, and ``pairs`` of the data.
+    """
+    if not (prepared / PREPARED).exists():
+        write_prepared(prepared, [])
     values = {
         "stage": stage,
         "run": {"steps": 10, "precision": "float32", "device": "cpu"},

@@ -1,14 +1,13 @@
-"""Tumors edited on real MRML: clipped to their organ, healed, undone to the voxel, found again in saved files."""
+"""Tumors edited on real MRML: clipped to their organ, healed, what the masks allow, and bad input."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-import vtk
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from helpers.grids import anOblique
+from helpers.liver_case import AFFINE, KIDNEY, LIVER, SHAPE, SPLEEN, TUMOR, anatomy, masks, ofLabel, ras, state
 from helpers.slicer_core import addSegment, addSegmentation, addVolume, slicer
 from maisi.errors import InputError
 from maisi.labels import find_label
@@ -22,23 +21,7 @@ from MAISISynthLib.SegmentVoxels import SegmentVoxels
 from MAISISynthLib.TumorEdit import TumorEdit
 from MAISISynthLib.TumorTags import LESION_TAG
 
-LIVER, TUMOR, SPLEEN, KIDNEY, CYST = map(
-    find_label, ("liver", "hepatic tumor", "spleen", "left kidney", "left kidney cyst")
-)
-SHAPE = (40, 36, 28)
-AFFINE = anOblique(spacing=(1.5, 1.5, 2.0))
-
-
-def ras(*index: float) -> tuple[float, ...]:
-    return tuple(AFFINE[:3, :3] @ index + AFFINE[:3, 3])
-
-
-def anatomy() -> np.ndarray:
-    array = np.zeros(SHAPE, np.uint8)
-    array[2:24, 3:30, 3:25] = LIVER
-    array[26:38, 3:16, 3:25] = SPLEEN
-    array[26:38, 18:33, 3:25] = KIDNEY
-    return array
+CYST = find_label("left kidney cyst")
 
 
 @pytest.fixture(scope="module")
@@ -65,32 +48,6 @@ def an_editor(a_scene, a_segmentation):
     node = a_scene.AddNewNodeByClass("vtkMRMLSegmentEditorNode")
     node.SetAndObserveSegmentationNode(a_segmentation)
     return node
-
-
-def masks(node) -> dict[str, np.ndarray]:
-    """Segment ID -> all its voxels."""
-    voxels = SegmentVoxels(node)
-    return {s: voxels.read(s, tuple(slice(0, n) for n in SHAPE)) for s in node.GetSegmentation().GetSegmentIDs()}
-
-
-def state(node) -> dict[str, tuple]:
-    """Everything of the segments that a user sees or saves."""
-    segmentation = node.GetSegmentation()
-    described = {}
-    for segmentId, mask in masks(node).items():
-        segment = segmentation.GetSegment(segmentId)
-        described[segmentId] = (segment.GetName(), segment.GetColor(), tag(segment), mask.tobytes())
-    return described
-
-
-def tag(segment) -> str:
-    value = vtk.mutable("")
-    segment.GetTag(LESION_TAG, value)
-    return str(value)
-
-
-def ofLabel(node, label: int) -> str:
-    return next(s for s, found in mapSegments(node).ids.items() if found == label)
 
 
 # ---- what an edit does
@@ -281,87 +238,6 @@ def test_an_organ_on_another_lattice_is_seen_and_left_as_it_is(a_scene, a_segmen
     tumors.remove(tumor)
     image = a_segmentation.GetSegmentation().GetSegment(segmentId).GetRepresentation("Binary labelmap")
     assert np.array_equal(imageArray(image), before)
-
-
-# ---- undo and files
-
-
-def everyAct(tumors: TumorEdit) -> list:
-    """Acts one after the other, as calls."""
-    segmentIds = []
-    return [
-        lambda: segmentIds.append(tumors.place(ras(12, 15, 14), radius=9)),
-        lambda: tumors.grow(segmentIds[0], 2),
-        lambda: tumors.move(segmentIds[0], (4, -3, 2)),
-        lambda: segmentIds.append(tumors.duplicate(segmentIds[0])),
-        lambda: tumors.reshape(segmentIds[1], 5),
-        lambda: tumors.remove(segmentIds[0]),
-        lambda: tumors.move(segmentIds[1], np.subtract(ras(32, 25, 14), tumors.lesion(segmentIds[1]).center)),
-    ]
-
-
-@pytest.mark.parametrize("withEditor", [False, True])
-def test_every_act_is_undone_and_redone_to_the_voxel(a_segmentation, an_editor, withEditor):
-    tumors = TumorEdit(a_segmentation, an_editor if withEditor else None)
-    states = [state(a_segmentation)]
-    for act in everyAct(tumors):
-        act()
-        states.append(state(a_segmentation))
-    assert len({str(s) for s in states}) == len(states), "every act changed something"
-    for expected in states[-2::-1]:
-        assert tumors.undo()
-        assert state(a_segmentation) == expected
-    assert not tumors.undo()
-    for expected in states[1:]:
-        assert tumors.redo()
-        assert state(a_segmentation) == expected
-    assert not tumors.redo()
-
-
-def test_after_saving_and_loading_a_scene_everything_goes_on(a_scene, a_segmentation, an_editor, tmp_path):
-    tumors = TumorEdit(a_segmentation, an_editor)
-    first = tumors.place(ras(12, 15, 14), radius=9, lobulation=0.2, seed=4)
-    tumors.grow(first, 1)
-    lesion, saved = tumors.lesion(first), state(a_segmentation)
-    assert a_scene.WriteToMRB(str(tmp_path / "scene.mrb"), None)
-    a_scene.Clear(0)
-    assert a_scene.ReadFromMRB(str(tmp_path / "scene.mrb"), True)
-    node = slicer.util.getNodesByClass("vtkMRMLSegmentationNode", a_scene)[0]
-    assert loaded(node, saved)
-    again = TumorEdit(node, slicer.util.getNodesByClass("vtkMRMLSegmentEditorNode", a_scene)[0])
-    assert again.lesion(first) == lesion
-    states = [state(node)]
-    for edit in (lambda: again.move(first, (3, 3, 3)), lambda: again.remove(first)):
-        edit()
-        states.append(state(node))
-    for expected in (states[1], states[0]):
-        assert again.undo()
-        assert state(node) == expected
-    for expected in states[1:]:
-        assert again.redo()
-        assert state(node) == expected
-    labels = readLabels(node, mapSegments(node).ids).array
-    assert np.array_equal(labels, anatomy()), "removed: the organs are as they were before the first tumor"
-
-
-def loaded(node, saved: dict[str, tuple]) -> bool:
-    """Whether names, tags and voxels are those that were saved; a color is saved with few digits."""
-    now = state(node)
-    return {s: (v[0], v[2], v[3]) for s, v in now.items()} == {s: (v[0], v[2], v[3]) for s, v in saved.items()}
-
-
-def test_a_seg_nrrd_keeps_the_parameters(a_scene, a_segmentation, tmp_path):
-    segmentId = TumorEdit(a_segmentation).place(ras(12, 15, 14), radius=9)
-    lesion = TumorEdit(a_segmentation).lesion(segmentId)
-    storage = a_segmentation.CreateDefaultStorageNode()
-    storage.SetFileName(str(tmp_path / "case.seg.nrrd"))
-    assert storage.WriteData(a_segmentation)
-    node = a_scene.AddNewNodeByClass("vtkMRMLSegmentationNode")
-    assert storage.ReadData(node)
-    again = TumorEdit(node)
-    assert again.lesions() == {segmentId: lesion}
-    again.grow(segmentId, 2)
-    assert again.lesion(segmentId).radii == (11, 11, 11)
 
 
 def test_a_tag_that_is_no_lesion_is_left_aside(a_segmentation):

@@ -13,8 +13,9 @@ from maisi.masks.lesion import Lesion
 from maisi.volume import LabelVolume
 from MAISISynthLib.LabelMapping import mapSegments
 from MAISISynthLib.SceneIO import addSegmentation, readLabels
+from MAISISynthLib.Sight import Sight
 from MAISISynthLib.TumorEdit import TumorEdit
-from MAISISynthLib.TumorPreview import TumorPreview, besideCamera, sliceOutline, surfacePolyData
+from MAISISynthLib.TumorPreview import TumorPreview, sliceOutline, surfacePolyData
 from MAISISynthLib.TumorTool import TumorTool
 
 LIVER, TUMOR, KIDNEY = 1, 26, 14
@@ -27,6 +28,13 @@ def tumors(a_scene):
     array[5:38, 5:55, 4:36] = LIVER
     array[42:58, 5:55, 4:36] = KIDNEY
     return TumorEdit(addSegmentation(a_scene, LabelVolume(array, np.eye(4)), "Case"))
+
+
+def mouse(x: float, y: float, z: float) -> tuple[Sight, tuple[float, float]]:
+    """In an axial slice at ``z`` whose pixels are RAS mm."""
+    toPixels = np.eye(4)
+    toPixels[2, 3] = -z
+    return Sight(toPixels, isSlice=True), (x, y)
 
 
 def test_a_click_places_a_tumor_of_the_given_radius(tumors):
@@ -42,9 +50,9 @@ def test_a_click_places_a_tumor_of_the_given_radius(tumors):
 def test_dragging_draws_a_new_tumor_to_size(tumors):
     tool = TumorTool(tumors, radius=7)
     tool.grab((20, 30, 20))
-    tool.drag((21, 30, 20))
+    tool.drag(*mouse(21, 30, 20))
     assert tool.lesion.radii == (7, 7, 7), "a hand is never quite still"
-    tool.drag((24, 33, 20))
+    tool.drag(*mouse(24, 33, 20))
     assert tool.lesion.radii == pytest.approx((5, 5, 5))
     assert tumors.lesion(tool.release()).center == (20, 30, 20)
 
@@ -53,7 +61,7 @@ def test_dragging_moves_a_tumor_by_what_the_mouse_moved(tumors):
     segmentId = tumors.place((20, 30, 20), 6)
     tool = TumorTool(tumors)
     tool.grab((22, 31, 20))
-    tool.drag((29, 35, 18))
+    tool.drag(*mouse(29, 35, 18))
     assert tool.lesion.center == pytest.approx((27, 34, 18))
     assert tumors.lesion(segmentId).center == (20, 30, 20)
     assert tool.release() == segmentId
@@ -66,7 +74,7 @@ def test_dragging_into_another_organ_makes_it_that_organs_tumor(tumors):
     segmentId = tumors.place((30, 30, 20), 5)
     tool = TumorTool(tumors)
     tool.grab((30, 30, 20))
-    tool.drag((50, 30, 20))
+    tool.drag(*mouse(50, 30, 20))
     tool.release()
     assert tumors.lesion(segmentId).label == 129
 
@@ -106,11 +114,34 @@ def test_in_a_3d_view_the_organ_behind_the_surface_is_meant(tumors):
         tool.grab((4.4, 30, 20), direction=(-1, 0, 0))
 
 
+def test_a_handle_stretches_its_axis_and_is_one_act(tumors):
+    segmentId = tumors.place((20, 30, 20), 8)
+    tool = TumorTool(tumors)
+    assert not tool.grabHandle(segmentId, *mouse(22, 30, 20)), "inside the tumor"
+    assert not tool.grabHandle(segmentId, *mouse(28, 30, 31)), "the slice misses it"
+    assert tool.grabHandle(segmentId, *mouse(29, 31, 20))
+    tool.drag(*mouse(30, 31, 20))
+    assert tool.lesion.radii == (8, 8, 8), "a hand is never quite still"
+    tool.drag(*mouse(33, 37, 20))
+    assert tool.lesion.radii == pytest.approx((12, 8, 8)), "by what the mouse moved along the axis"
+    assert tumors.lesion(segmentId).radii == (8, 8, 8), "nothing is written while the button is down"
+    assert tool.release() == segmentId
+    assert tumors.lesion(segmentId).radii == pytest.approx((12, 8, 8))
+    assert tumors.lesion(segmentId).center == (20, 30, 20)
+    assert tumors.undo()
+    assert tumors.lesion(segmentId).radii == (8, 8, 8)
+    assert tool.grabHandle(segmentId, *mouse(12, 30, 20))
+    assert tool.release() == segmentId, "a click on a handle is no act"
+    assert tumors.undo(), "placing it"
+    with pytest.raises(InputError, match="not in the segmentation"):
+        tool.grabHandle(segmentId, *mouse(12, 30, 20))
+
+
 def test_what_does_not_fit_is_let_go(tumors):
     segmentId = tumors.place((20, 30, 20), 5)
     tool = TumorTool(tumors)
     tool.grab((20, 30, 20))
-    tool.drag((20, 300, 20))
+    tool.drag(*mouse(20, 300, 20))
     with pytest.raises(InputError, match="Nothing of"):
         tool.release()
     assert tool.lesion is None
@@ -160,21 +191,3 @@ def test_one_outline_is_drawn_at_a_time():
         assert renderer.GetViewProps().GetLastProp().IsA("vtkActor2D" if place else "vtkActor")
     preview.hide()
     assert renderer.GetViewProps().GetNumberOfItems() == 0
-
-
-def test_the_mouse_stays_at_the_depth_of_what_it_holds():
-    renderer, window = vtk.vtkRenderer(), vtk.vtkRenderWindow()
-    window.OffScreenRenderingOn()
-    window.SetSize(200, 100)
-    window.AddRenderer(renderer)
-    renderer.GetActiveCamera().SetPosition(0, -500, 0)
-    renderer.GetActiveCamera().SetViewUp(0, 0, 1)
-    renderer.ResetCameraClippingRange(-100, 100, -100, 100, -100, 100)
-    held = np.array([10.0, 20.0, -5.0])
-    renderer.SetWorldPoint(*held, 1)
-    renderer.WorldToDisplay()
-    x, y, _depth = renderer.GetDisplayPoint()
-    assert besideCamera(renderer, (x, y), held) == pytest.approx(held, abs=1e-6)
-    moved = besideCamera(renderer, (x + 10, y), held)
-    assert moved[0] > held[0]
-    assert moved[1:] == pytest.approx(held[1:], abs=1e-6)

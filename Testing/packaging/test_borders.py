@@ -102,9 +102,11 @@ def loadedBy(statement: str, *names: str) -> set[str]:
     return set(run.stdout.split())
 
 
-@pytest.mark.parametrize(
-    "module", ["maisi", "maisi.protocol", "maisi.labels", "maisi.volume", "maisi.errors", "maisi.models.store"]
-)
+LIGHT = ["maisi", "maisi.protocol", "maisi.labels", "maisi.volume", "maisi.errors", "maisi.models.store", "maisi.cli"]
+LIGHT += ["maisi.train.run_folder", "maisi.train.metrics", "maisi.train.prepared", "maisi.train.config"]
+
+
+@pytest.mark.parametrize("module", LIGHT)
 def test_the_light_part_of_the_backend_imports_no_torch(module):
     assert loadedBy(f"import {module}", "torch", "monai", "slicer", "vtk") == set()
 

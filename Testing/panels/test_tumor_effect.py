@@ -16,9 +16,10 @@ pytest.importorskip("slicer", reason="slicer-core is not installed: run `make se
 
 import vtk
 
-from helpers.effect_stub import StubEffectHost, StubView, mouse, stubModules
+from helpers.effect_stub import StubEffectHost, StubView, StubView3D, mouse, stubModules
 from maisi.volume import LabelVolume
 from MAISISynthLib.SceneIO import addSegmentation
+from MAISISynthLib.Sight import Sight
 from MAISISynthLib.TumorEdit import TumorEdit
 
 PRESS, MOVE, RELEASE = (
@@ -82,11 +83,11 @@ def test_a_click_places_and_selects_a_tumor(an_effect, a_view):
     host = an_effect.scriptedEffect
     host.options["Radius of a new tumor:"].value = 7.0
     assert drag(an_effect, a_view, (25, 30), release=False) == [True]
-    assert (a_view.outlines, lesions(an_effect)) == (1, {})
+    assert (a_view.drawn, lesions(an_effect)) == (2, {}), "outline and handles"
     assert an_effect.processInteractionEvents(mouse((25, 30)), RELEASE, a_view)
     ((segmentId, lesion),) = lesions(an_effect).items()
     assert (lesion.center, lesion.radii) == ((25, 30, 20), (7, 7, 7))
-    assert (a_view.outlines, host.saved) == (0, 1)
+    assert (a_view.drawn, host.saved) == (0, 1)
     assert host.editorNode.GetSelectedSegmentID() == segmentId
     assert host.options["First radius:"].enabled
     assert host.options["First radius:"].value == 7
@@ -96,13 +97,55 @@ def test_a_drag_moves_a_tumor_and_the_editor_undoes_it(an_effect, a_view):
     drag(an_effect, a_view, (25, 30))
     assert drag(an_effect, a_view, (26, 30), (30, 33), (36, 35), release=False) == [True] * 3
     (lesion,) = lesions(an_effect).values()
-    assert (lesion.center, a_view.outlines) == ((25, 30, 20), 1)
+    assert (lesion.center, a_view.drawn) == ((25, 30, 20), 2)
     an_effect.processInteractionEvents(mouse((36, 35)), RELEASE, a_view)
     (lesion,) = lesions(an_effect).values()
     assert lesion.center == pytest.approx((35, 35, 20))
     an_effect.scriptedEffect.logic.Undo()
     (lesion,) = lesions(an_effect).values()
     assert lesion.center == (25, 30, 20)
+
+
+def test_the_selected_tumor_shows_its_handles_where_the_mouse_is(an_effect, a_view):
+    assert not an_effect.processInteractionEvents(mouse((25, 30)), MOVE, a_view)
+    assert a_view.drawn == 0, "nothing is selected"
+    drag(an_effect, a_view, (25, 30))
+    other = StubView(corner=(0, 0, 20))
+    for view in (a_view, other):
+        assert not an_effect.processInteractionEvents(mouse((50, 50)), MOVE, view), "the view may react"
+    assert (a_view.drawn, other.drawn) == (0, 1)
+    an_effect.processInteractionEvents(mouse((50, 50)), vtk.vtkCommand.LeaveEvent, other)
+    assert other.drawn == 0
+    an_effect.processInteractionEvents(mouse((50, 50)), MOVE, a_view)
+    an_effect.deactivate()
+    assert a_view.drawn == 0
+
+
+def test_a_handle_in_a_slice_view_stretches_one_axis_and_the_editor_undoes_it(an_effect, a_view):
+    drag(an_effect, a_view, (25, 30))
+    saved = an_effect.scriptedEffect.saved
+    assert drag(an_effect, a_view, (25, 40), (25, 43), (27, 46)) == [True] * 4
+    (lesion,) = lesions(an_effect).values()
+    assert lesion.radii == pytest.approx((10, 16, 10))
+    assert an_effect.scriptedEffect.saved == saved + 1
+    assert an_effect.scriptedEffect.options["Second radius:"].value == 16
+    an_effect.scriptedEffect.logic.Undo()
+    (lesion,) = lesions(an_effect).values()
+    assert lesion.radii == (10, 10, 10)
+
+
+def test_a_handle_in_a_3d_view_stretches_one_axis(an_effect, a_view):
+    drag(an_effect, a_view, (25, 30))
+    view, (lesion,) = StubView3D(), lesions(an_effect).values()
+    sight = Sight.ofCamera(view.vtkRenderer)
+    top, higher = (sight.pixels(np.add(lesion.center, (0, 0, z)))[:2] for z in (10, 13))
+    assert drag(an_effect, view, (5, 5)) == [False, False], "nothing is there"
+    assert drag(an_effect, view, top, higher, release=False) == [True, True]
+    assert view.vtkRenderer.GetViewProps().GetNumberOfItems() == 2
+    assert an_effect.processInteractionEvents(mouse(higher), RELEASE, view)
+    (stretched,) = lesions(an_effect).values()
+    assert stretched.radii == pytest.approx((10, 10, 13), abs=0.01)
+    assert stretched.center == lesion.center
 
 
 def test_the_wheel_grows_with_shift_and_scrolls_without(an_effect, a_view):
@@ -160,7 +203,7 @@ def test_what_cannot_be_done_is_said_and_changes_nothing(an_effect, a_view):
     assert message.text.startswith("Nothing of the hepatic tumor")
     (lesion,) = lesions(an_effect).values()
     assert lesion.center == (25, 30, 20)
-    assert a_view.outlines == 0
+    assert a_view.drawn == 0
 
 
 def test_events_of_others_are_left_to_them(an_effect, a_view):
@@ -173,7 +216,7 @@ def test_events_of_others_are_left_to_them(an_effect, a_view):
 def test_leaving_the_effect_while_dragging_writes_nothing(an_effect, a_view):
     drag(an_effect, a_view, (25, 30), (30, 30), release=False)
     an_effect.deactivate()
-    assert (a_view.outlines, lesions(an_effect)) == (0, {})
+    assert (a_view.drawn, lesions(an_effect)) == (0, {})
 
 
 def test_registration_imports_the_package_before_it_names_the_file(an_effect, monkeypatch):

@@ -122,21 +122,54 @@ def test_paint_place_synthesize_grow_synthesize_the_change_and_undo(a_window, an
     window.waitForVolume("hepatic tumor", lambda volume: placed < volume < grown)
 
 
+def test_a_tumor_is_dragged_stretched_turned_and_copied(a_window, an_anatomy):
+    window, (_here, there) = a_window, twoPlacesInTheLiver(an_anatomy)
+    lists = [window.tumors()]
+    start = there + np.array([0, -20, 0])
+    window.click("#place")
+    window.clickAt(start)
+    lists.append(window.waitForTumors(len(lists[0]) + 1))
+    (name,) = set(lists[1]) - set(lists[0])
+    window.waitUntilStill()
+    before = window.picture()
+    window.drag(start, there)
+    window.waitFor(lambda: window.picture() != before)
+    window.waitUntilStill()
+    lists.append(window.tumors())
+    moved = window.volume(name)
+    window.drag(there + np.array([10, 0, 0]), there + np.array([16, 0, 0]))
+    stretched = window.waitForVolume(name, lambda volume: volume > 1.3 * moved)
+    lists.append(window.tumors())
+
+    window.click("#turn")
+    window.click("#turn-coronal")
+    window.waitFor(lambda: window.tumors() != lists[-1])
+    assert window.volume(name) == pytest.approx(stretched, rel=0.15)
+    lists.append(window.tumors())
+    window.click("#duplicate")
+    window.waitForTumors(len(lists[0]) + 2)
+    for listed in reversed(lists):  # one step of undo for each act
+        window.click("#undo")
+        window.waitFor(lambda listed=listed: window.tumors() == listed)
+
+
 def test_cancel_in_the_middle_and_a_scene_that_reopens(a_window, an_anatomy, a_scene, tmp_path):
     from MAISISynthLib.LabelMapping import mapSegments
     from MAISISynthLib.TumorEdit import TumorEdit
 
     window, (here, _there) = a_window, twoPlacesInTheLiver(an_anatomy)
     window.click("#place")
+    count = len(window.tumors()) + 1
     window.clickAt(here + np.array([0, 30, 0]))
-    window.rest(2)
-    count = len(window.tumors())
+    window.waitForTumors(count)
     if window.page.locator("#whole").count():
         window.page.locator("#whole").check()  # there is a CT from the test before; a change would be made too quickly
     window.click("#synthesize")
-    window.page.wait_for_function("/Sampling|Decoding/.test(document.querySelector('#progress')?.innerText)")
+    window.page.wait_for_function(
+        "/Sampling|Decoding/.test(document.querySelector('#progress')?.innerText)", timeout=60_000
+    )
     window.page.click("#synthesize")
-    window.page.wait_for_selector("#progress", state="detached", timeout=30_000)
+    window.page.wait_for_selector("#progress", state="detached", timeout=60_000)
     assert "Cancelled" in window.page.inner_text("#outcome")
 
     assert a_scene.ReadFromMRB(str(window.download("scene.mrb", tmp_path)), True)

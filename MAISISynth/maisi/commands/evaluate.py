@@ -6,15 +6,15 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from maisi.commands.console import ProgressBar, print_notes, print_rows
+from maisi.commands.console import ProgressBar
+from maisi.commands.evaluate_models import add_reconstruction, add_steps
+from maisi.commands.evaluate_study import add_study
+from maisi.commands.evaluation import DATASET, add_json, add_network, tell, three
 from maisi.commands.parsing import add_command, add_labels_from
 from maisi.errors import InputError
 
 if TYPE_CHECKING:
     from maisi.evaluate.feature_cache import Extractor
-    from maisi.evaluate.report import Report
-
-_DATASET = "a folder, a data list (.json) or an nnU-Net data set"
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -24,20 +24,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     _add_hu(subjects)
     _add_fidelity(subjects)
     _add_fid(subjects)
-
-
-def tell(report: Report, path: Path | None) -> None:
-    """Print a report, and write it where that is wanted."""
-    print_rows(report.table)
-    print_notes(report.notices)
-    if path is not None:
-        report.write(path)
-        print(f"Wrote {path}.")
-
-
-def add_json(parser: argparse.ArgumentParser) -> None:
-    """``--json``, of every subject."""
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything here, with settings and versions")
+    add_reconstruction(subjects)
+    add_steps(subjects)
+    add_study(subjects)
 
 
 # ---- HU
@@ -45,7 +34,7 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 
 def _add_hu(subjects: argparse._SubParsersAction) -> None:
     parser = add_command(subjects, "hu", _hu, "Compare the median HU of the organs of many CTs with those of real CTs.")
-    parser.add_argument("dataset", metavar="DATASET", help=f"CTs and their labels: {_DATASET}")
+    parser.add_argument("dataset", metavar="DATASET", help=f"CTs and their labels: {DATASET}")
     parser.add_argument("--statistics", metavar="FILE", help="ranges learned with: maisi check --learn")
     add_labels_from(parser)
     add_json(parser)
@@ -69,7 +58,7 @@ def _hu(given: argparse.Namespace) -> None:
 def _add_fidelity(subjects: argparse._SubParsersAction) -> None:
     text = "Measure the contrast of lesions to their organs: its sign, its size, and whether it fills the mask."
     parser = add_command(subjects, "fidelity", _fidelity, text)
-    parser.add_argument("dataset", metavar="DATASET", help=f"CTs and labels with lesions: {_DATASET}")
+    parser.add_argument("dataset", metavar="DATASET", help=f"CTs and labels with lesions: {DATASET}")
     parser.add_argument("--reference", metavar="DATASET", help="real CTs with such lesions: what is expected")
     parser.add_argument("--min-mm", type=float, default=10.0, metavar="MM", help="judge lesions from here (default 10)")
     parser.add_argument("--segmenter", type=Path, metavar="FILE", help="a TorchScript network instead of a threshold")
@@ -104,28 +93,21 @@ def _add_fid(subjects: argparse._SubParsersAction) -> None:
     text = "2.5D FID of two sets of CTs. Values of different networks or settings cannot be compared."
     parser = add_command(subjects, "fid", _fid, text)
     for name in ("real", "synthetic"):
-        parser.add_argument(name, metavar=name.upper(), help=f"{name} CTs: {_DATASET}; labels are not needed")
+        parser.add_argument(name, metavar=name.upper(), help=f"{name} CTs: {DATASET}; labels are not needed")
     add_network(parser)
+    parser.add_argument("--cache", type=Path, metavar="DIR", help="of computed features (default ~/.maisi/features)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (default auto)")
     how = parser.add_argument_group("which slices")
-    how.add_argument("--spacing", type=_three(float), metavar="X,Y,Z", help="resample to this, mm (default: as it is)")
-    how.add_argument("--size", type=_three(int), metavar="X,Y,Z", help="pad with air and crop to this many voxels")
+    how.add_argument("--spacing", type=three(float), metavar="X,Y,Z", help="resample to this, mm (default: as it is)")
+    how.add_argument("--size", type=three(int), metavar="X,Y,Z", help="pad with air and crop to this many voxels")
     how.add_argument("--no-pad", action="store_true", help="with --size: crop only")
     how.add_argument("--no-crop", action="store_true", help="with --size: pad only")
     how.add_argument("--center", type=float, default=0.5, metavar="FRACTION", help="of the slices (default 0.5)")
+    text = "scale these HU to what the network sees (default -1000 1000, as the reference)"
+    how.add_argument("--window", type=float, nargs=2, default=(-1000.0, 1000.0), metavar="HU", help=text)
     parser.add_argument("--nproc", type=int, default=1, metavar="P", help="processes, one for a GPU")
     parser.add_argument("--job", type=Path, metavar="FILE", help="compute nothing, write a job for torchrun instead")
     add_json(parser)
-
-
-def add_network(parser: argparse.ArgumentParser) -> None:
-    """Options of everything that looks at slices with a feature network."""
-    from maisi.options import Options
-
-    text = "efficientnet-lite0 (default), or the file of RadImageNet's ResNet50 or of a TorchScript network"
-    parser.add_argument("--network", default="efficientnet-lite0", metavar="NAME", help=text)
-    parser.add_argument("--cache", type=Path, metavar="DIR", help="of computed features (default ~/.maisi/features)")
-    parser.add_argument("--batch", type=int, default=32, metavar="N", help="slices at once (default 32)")
-    parser.add_argument("--device", default=Options().device, help="auto, cpu, cuda, cuda:1, mps (default auto)")
 
 
 def _fid(given: argparse.Namespace) -> None:
@@ -143,6 +125,7 @@ def _fid(given: argparse.Namespace) -> None:
         return
     with ProgressBar() as progress:
         report = fid_report(real, synthetic, extractor, given.nproc, progress)
+    report.result["datasets"] = {"real": given.real, "synthetic": given.synthetic}
     tell(report, given.json)
 
 
@@ -150,13 +133,7 @@ def _extractor(given: argparse.Namespace) -> Extractor:
     from maisi.evaluate.feature_cache import DEFAULT_CACHE, Extractor
     from maisi.evaluate.slices import SliceSettings
 
-    settings = SliceSettings(given.spacing, given.size, not given.no_pad, not given.no_crop, given.center)
+    settings = SliceSettings(
+        given.spacing, given.size, not given.no_pad, not given.no_crop, given.center, tuple(given.window)
+    )
     return Extractor(given.network, settings, given.cache or DEFAULT_CACHE, given.device, given.batch)
-
-
-def _three(kind: type):
-    def read(text: str) -> tuple:
-        return tuple(map(kind, text.split(",")))
-
-    read.__name__ = "three numbers"  # argparse says it of what cannot be read
-    return read

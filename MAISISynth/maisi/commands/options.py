@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Collection
 from dataclasses import fields
 
 from maisi.options import PRECISIONS, REGIONS, SOLVERS, TIME_GRIDS, Options
@@ -26,9 +27,11 @@ _HELP = {
 }
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add an argument for each field of Options."""
+def add_options(parser: argparse.ArgumentParser, names: Collection[str] | None = None) -> None:
+    """Add an argument for each field of Options, or only for those of ``names``."""
     for option in fields(Options):
+        if names is not None and option.name not in names:
+            continue
         flag, kind = f"--{option.name.replace('_', '-')}", option.type.removesuffix(" | None")
         if kind == "bool":
             parser.add_argument(flag, action="store_true", help=_HELP[option.name])
@@ -38,4 +41,4 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def read_options(given: argparse.Namespace) -> Options:
     """The Options that were given. Raises InputError: a value cannot be used."""
-    return Options(**{option.name: getattr(given, option.name) for option in fields(Options)})
+    return Options(**{option.name: getattr(given, option.name) for option in fields(Options) if option.name in given})

@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import platform
+import shlex
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -20,6 +21,13 @@ _USAGE = """maisi train CONFIG --run DIR [options]    CONFIG: a file or a preset
        maisi train presets                       list the presets
        maisi train show CONFIG [--set A.B=VALUE] print a whole configuration as JSON, checked
        maisi train schema STAGE                  print the JSON schema of a stage's configuration"""
+
+_LAUNCHERS = {
+    "local": "in the background, on this machine (default)",
+    "slurm": "as a job",
+    "here": "in this process",
+    "none": "make the folder and print the command that trains",
+}
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -47,10 +55,8 @@ def _add_start(train: argparse.ArgumentParser) -> None:
     train.add_argument("--nproc", type=int, default=1, metavar="N", help="processes a machine, one a GPU (default 1)")
     train.add_argument("--nnodes", type=int, default=1, metavar="N", help="machines (default 1)")
     train.add_argument("--rendezvous", default="", metavar="HOST:PORT", help="where several machines meet")
-    kinds = {"local": "in the background, on this machine", "slurm": "as a job", "here": "in this process"}
-    train.add_argument(
-        "--launcher", choices=kinds, default="local", help="; ".join(f"{k}: {v}" for k, v in kinds.items())
-    )
+    told = "; ".join(f"{name}: {what}" for name, what in _LAUNCHERS.items())
+    train.add_argument("--launcher", choices=_LAUNCHERS, default="local", help=told)
     train.add_argument(
         "--sbatch", action="append", default=[], metavar="OPTION", help="for SLURM, such as --sbatch=--partition=gpu"
     )
@@ -94,13 +100,18 @@ def _print_presets() -> None:
 
 
 def _start(given: argparse.Namespace) -> None:
-    from maisi.train.launch import Processes, joins, launch
+    from maisi.train.launch import ENVIRONMENT, Processes, joins, launch, torchrun
 
     run, processes = RunFolder(given.run), Processes(given.nproc, given.nnodes, given.rendezvous)
+    if given.launcher == "here" and processes != Processes():
+        raise InputError("--launcher here is this process alone; leave out --nproc, --nnodes and --rendezvous.")
     if not joins(run, processes):
         _prepare(given, run)
     if given.launcher == "here":
         _train_here(run)
+    elif given.launcher == "none":
+        settings = (f"{name}={value}" for name, value in ENVIRONMENT.items())
+        print(shlex.join(["env", *settings, *torchrun(run, processes)]))
     elif given.launcher == "slurm":
         from maisi.train.slurm import submit, write_job
 
@@ -131,8 +142,10 @@ def _prepare(given: argparse.Namespace, run: RunFolder) -> None:
 
 
 def _train_here(run: RunFolder) -> None:
+    from maisi.train.launch import LAUNCHED
     from maisi.train.rank import main
 
     run.write_launcher("here", pid=os.getpid())
+    os.environ[LAUNCHED] = "1"
     if main(run):
         raise MaisiError(run.status().sentence)

@@ -107,8 +107,7 @@ class Extractor:
     def to_json(self) -> dict[str, Any]:
         """For another process."""
         fields = {"network": self.network, "cache": str(self.cache), "device": self.device, "batch": self.batch}
-        settings = {key: value for key, value in self.settings.to_json().items() if key != "window_hu"}
-        return {**fields, "settings": settings}
+        return {**fields, "settings": self.settings.to_json()}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Extractor:

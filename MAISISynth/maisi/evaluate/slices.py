@@ -14,7 +14,7 @@ from maisi.resampling import linear
 from maisi.volume import ImageVolume
 
 PLANES = {"xy": 2, "yz": 0, "zx": 1}  # plane -> axis that its slices follow
-WINDOW_HU = (-1000, 1000)
+WINDOW_HU = (-1000.0, 1000.0)
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class SliceSettings:
         spacing: mm along right, anterior, superior; None: as it is. size: voxels likewise; None: as it is.
         pad: smaller volumes are padded with air to ``size``. crop: larger ones are cropped to it around their center.
         center: the fraction of the slices that is looked at, around the middle of each axis (the paper: 0.5).
+        window: HU; what lies outside is clipped. A narrow one shows the texture of soft tissue.
 
     Raises:
         InputError: a value is out of range.
@@ -35,6 +36,7 @@ class SliceSettings:
     pad: bool = True
     crop: bool = True
     center: float = 0.5
+    window: tuple[float, float] = WINDOW_HU
 
     def __post_init__(self) -> None:
         for name, values in (("spacing", self.spacing), ("size", self.size)):
@@ -42,10 +44,12 @@ class SliceSettings:
                 raise InputError(f"The {name} must be three numbers greater than 0, got {values}.")
         if not 0 < self.center <= 1:
             raise InputError(f"The fraction of slices must be greater than 0 and at most 1, got {self.center:g}.")
+        if not self.window[0] < self.window[1]:
+            raise InputError(f"The window must go from a lower to a higher HU, got {self.window}.")
 
     def to_json(self) -> dict[str, Any]:
         """The settings as a dictionary."""
-        return {**asdict(self), "window_hu": WINDOW_HU}
+        return asdict(self)
 
 
 def on_grid(image: ImageVolume, settings: SliceSettings) -> np.ndarray:
@@ -70,7 +74,7 @@ def stacks(image: ImageVolume, settings: SliceSettings) -> dict[str, np.ndarray]
 
     Sources: FACTS 6, steps 1, 3 and 4. The planes are views of two axes in the order I, J, K.
     """
-    hu = np.clip(on_grid(image, settings), *WINDOW_HU).astype(np.float32)
+    hu = np.clip(on_grid(image, settings), *settings.window).astype(np.float32)
     return {plane: _scaled(_central(np.moveaxis(hu, axis, 0), settings.center)) for plane, axis in PLANES.items()}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from maisi.geometry import GridRules
 from maisi.models.folder import models_folder
 from maisi.models.intensity import IntensityScale
 from maisi.new_classes import NewClass, from_json, learn
+from maisi.scanner_noise import ScannerNoise
 
 # MAISISynth/Resources/Models in the source tree; Resources/Models of the flat folder of an installed extension.
 SHIPPED_MODELS = Path(__file__).resolve().parents[2] / "Resources" / "Models"
@@ -77,6 +79,7 @@ class Variant:
         scale_factor: latents are multiplied by it before diffusion (FACTS 1.8); None = the checkpoint tells.
         weights: files. folder: of the card. fields_of_view: recommended ones.
         classes: lesion classes it knows beside those of the vocabulary.
+        noise: what is added to its images (CT), or None.
     """
 
     name: str
@@ -96,6 +99,7 @@ class Variant:
     folder: Path
     fields_of_view: tuple[FieldOfView, ...] = ()
     classes: tuple[NewClass, ...] = ()
+    noise: ScannerNoise | None = None
 
     @property
     def checksum(self) -> str:
@@ -153,6 +157,7 @@ def make_variant(card: dict[str, Any], folder: Path) -> Variant:
         folder=folder,
         fields_of_view=tuple(FieldOfView(**_tuples(fov)) for fov in model.get("fields_of_view", [])),
         classes=classes,
+        noise=ScannerNoise(**model["noise"]) if model.get("noise") else None,
     )
 
 
@@ -162,9 +167,11 @@ def _tuples(arguments: dict[str, Any]) -> dict[str, Any]:
 
 def variants() -> dict[str, Variant]:
     """All models, by name: those that ship, and those with a card in the user's models folder."""
-    cards = (card for folder in (SHIPPED_MODELS, models_folder()) for card in sorted(folder.glob("*.json")))
-    found = (read_variant(card) for card in cards)
-    return {variant.name: variant for variant in found}
+    return {variant.name: variant for variant in map(read_variant, _cards())}
+
+
+def _cards() -> Iterator[Path]:
+    return (card for folder in (SHIPPED_MODELS, models_folder()) for card in sorted(folder.glob("*.json")))
 
 
 def get_variant(name: str) -> Variant:
@@ -177,3 +184,10 @@ def get_variant(name: str) -> Variant:
     if name not in known:
         raise InputError(f"There is no model called {name!r}; available: {', '.join(known) or 'none'}.")
     return known[name]
+
+
+def read_card(name: str) -> dict[str, Any]:
+    """The content of the card of the model called ``name``. Raises InputError: there is none."""
+    get_variant(name)
+    found = (json.loads(card.read_text(encoding="utf-8")) for card in _cards())
+    return {card["name"]: card for card in found}[name]

@@ -1,7 +1,8 @@
-"""The two ways to ask a training to stop: the file ``stop`` in its folder, and a signal (SIGTERM, Ctrl+C)."""
+"""What makes a training stop: the file ``stop`` in its folder, a signal (SIGTERM, Ctrl+C), the end of torchrun."""
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from types import FrameType
@@ -16,6 +17,7 @@ class Interruption:
 
     def __init__(self, run: RunFolder) -> None:
         self._run, self._signalled = run, False
+        self._parent = os.getppid() if "RANK" in os.environ else None  # torchrun
 
     def __enter__(self) -> Interruption:
         self._before = {}
@@ -28,8 +30,9 @@ class Interruption:
             signal.signal(number, handler)
 
     def is_asked(self) -> bool:
-        """Whether this process was asked to stop."""
-        return self._signalled or self._run.stop_file.exists()
+        """Whether this process was asked to stop, or left alone by a torchrun that was killed."""
+        is_left = self._parent is not None and os.getppid() != self._parent
+        return self._signalled or is_left or self._run.stop_file.exists()
 
     def _remember(self, number: int, frame: FrameType | None) -> None:
         self._signalled = True

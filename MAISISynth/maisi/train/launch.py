@@ -14,7 +14,12 @@ from maisi.train.run_folder import RunFolder
 
 PROGRAM = ("-m", "maisi.train.rank")
 RESTARTS = 3  # after a process was killed
-SHUTDOWN = {"TORCH_ELASTIC_SHUTDOWN_TIMEOUT": "120"}  # seconds for the last checkpoint, after SIGTERM
+LAUNCHED = "MAISI_TRAIN_LAUNCHED"  # set where the stop file of an earlier sitting is removed already
+ENVIRONMENT = {
+    "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": "120",  # seconds for the last checkpoint, after SIGTERM
+    # A store that is shared by all starts still has the addresses of killed processes, and the new ones may read them.
+    "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
+}
 
 
 @dataclass(frozen=True)
@@ -62,7 +67,7 @@ def launch(run: RunFolder, processes: Processes, program: Sequence[str] = PROGRA
         with run.log.open("ab") as log:
             started = subprocess.Popen(
                 torchrun(run, processes, program),
-                env={**SHUTDOWN, **environment(processes.per_node)},
+                env={**environment(processes.per_node), **ENVIRONMENT, LAUNCHED: "1"},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

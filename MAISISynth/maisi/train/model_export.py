@@ -19,7 +19,7 @@ from maisi.models.folder import models_folder, replacing
 from maisi.models.variants import SHIPPED_MODELS, make_variant
 from maisi.train.config import TrainConfig, make_config
 from maisi.train.run_folder import RunFolder
-from maisi.train.stages.start import CLASSES_KEY, MODEL, Start
+from maisi.train.stages.start import CLASSES_KEY, MODEL, NETWORK_CLASSES, Start
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -35,7 +35,8 @@ class _Trained:
     @classmethod
     def read(cls, folder: Path) -> _Trained:
         run = RunFolder(folder)
-        files = {path.stem: path for path in sorted(run.weights.glob("*.safetensors"))}
+        found = {path.stem: path for path in sorted(run.weights.glob("*.safetensors"))}
+        files = {role: path for role, path in found.items() if role in NETWORK_CLASSES}
         if not (run.exists and files):
             raise InputError(f"{folder} is no run with weights; train it until its first validation or its end.")
         return cls(run, make_config(run.facts()["config"], str(run.run_file)), files)

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.optim import ZeroRedundancyOptimizer
 from torch.nn.parallel import DistributedDataParallel
 
-from maisi.train.config import OptimizerConfig, TrainConfig
+from maisi.train.config import TrainConfig
 from maisi.train.ranks import Ranks
 from maisi.train.stage import Batch, Progress, Stage
 
@@ -39,7 +41,7 @@ class Player:
         self._prefix = "" if name == stage.players[0] else f"{name}_"
         self.name, self._clip = name, config.run.clip or math.inf
         self.parameters = stage.parameters_of(name)
-        self._optimizer = _optimizer(config.optimizer, self.parameters)
+        self._optimizer = _optimizer(config, self.parameters, ranks)
         self._precision, self._device = config.run.precision, ranks.device
         half = config.run.precision == "float16"
         self._scaler = torch.amp.GradScaler(ranks.device.type, init_scale=2.0**8, enabled=half)  # FACTS 5.2
@@ -76,7 +78,11 @@ class Player:
         return self._prefix + name
 
     def state_dict(self) -> dict[str, Any]:
-        """Of optimizer and scaler."""
+        """Of optimizer and scaler; to be called on all processes, complete on the first."""
+        if isinstance(self._optimizer, ZeroRedundancyOptimizer):
+            self._optimizer.consolidate_state_dict(to=0)
+            if dist.get_rank():
+                return {}
         return {"optimizer": self._optimizer.state_dict(), "scaler": self._scaler.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -134,13 +140,16 @@ def samples(batch: Batch) -> int:
     return next(len(value) for value in batch.values() if isinstance(value, Tensor))
 
 
-def _optimizer(config: OptimizerConfig, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
-    method = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[config.name]
-    return method(
-        parameters,
-        lr=config.learning_rate,
-        betas=config.betas,
-        eps=config.epsilon,
-        weight_decay=config.weight_decay,
-        fused=config.fused,
-    )
+def _optimizer(config: TrainConfig, parameters: list[nn.Parameter], ranks: Ranks) -> torch.optim.Optimizer:
+    settings = config.optimizer
+    method = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.name]
+    options: dict[str, Any] = {
+        "lr": settings.learning_rate,
+        "betas": settings.betas,
+        "eps": settings.epsilon,
+        "weight_decay": settings.weight_decay,
+        "fused": settings.fused,
+    }
+    if config.run.parallel == "zero" and ranks.world > 1:
+        return ZeroRedundancyOptimizer(parameters, optimizer_class=method, **options)
+    return method(parameters, **options)

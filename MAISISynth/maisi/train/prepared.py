@@ -114,11 +114,16 @@ def read_items(folder: Path) -> list[Item]:
 
 
 def write_items(folder: Path, items: Iterable[Item]) -> None:
-    """Replace the list of items at once."""
+    """Replace the list of items at once. Raises InputError when it cannot be written."""
     lines = [json.dumps(asdict(item), ensure_ascii=False) for item in items]
     temporary = folder / "items.jsonl.part"
-    temporary.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
-    temporary.replace(folder / "items.jsonl")
+    try:
+        temporary.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+        temporary.replace(folder / "items.jsonl")
+    except OSError as error:
+        raise InputError(
+            f"{folder / 'items.jsonl'} could not be written ({error.strerror}); make room there."
+        ) from error
 
 
 def _item(values: dict[str, object]) -> Item:

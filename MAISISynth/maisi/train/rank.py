@@ -13,6 +13,7 @@ import torch
 
 from maisi.errors import MaisiError
 from maisi.train.config import TrainConfig, make_config
+from maisi.train.launch import LAUNCHED
 from maisi.train.ranks import join_ranks
 from maisi.train.run_folder import RunFolder
 from maisi.train.seeding import seed_everything
@@ -33,7 +34,9 @@ def run_rank(run: RunFolder, make_stage: MakeStage) -> int:
     if is_restart and run.failure().get("final"):
         return 2
     if os.environ.get("RANK", "0") == "0":
-        run.forget_end(is_restart)
+        run.forget_end(
+            stop=not is_restart and LAUNCHED not in os.environ
+        )  # who launched it may want it to stop already
     _start_log(run)
     try:
         config = make_config(run.facts().get("config", {}), str(run.run_file))

@@ -6,6 +6,7 @@ import contextlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -13,6 +14,9 @@ import torch.distributed as dist
 from torch import Tensor
 
 from maisi.errors import InputError
+
+_MEETING = timedelta(minutes=5)  # for the first process to the last, after which torchrun starts all again
+_WORK = timedelta(hours=1)  # the same for a checkpoint, a preview or a larger image of another process
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,8 @@ def join_ranks(device: str = "auto") -> Iterator[Ranks]:
     if "RANK" not in os.environ:
         yield Ranks(0, 1, chosen)
         return
-    dist.init_process_group("cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo")
+    dist.init_process_group("cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo", timeout=_MEETING)
+    dist.distributed_c10d._set_pg_timeout(_WORK)
     try:
         yield Ranks(rank, world, chosen)
     finally:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import socket
 import time
@@ -29,6 +30,7 @@ from maisi.errors import InputError
 STATES = ("starting", "running", "stopping", "stopped", "finished", "failed", "lost")
 ENDED = ("stopped", "finished", "failed", "lost")
 SILENCE = 90.0  # seconds without a heartbeat after which a run counts as lost
+LAST_BEATS = 15.0  # the same where torchrun is gone: its processes may be writing their last checkpoint
 
 
 @dataclass(frozen=True)
@@ -117,10 +119,10 @@ class RunFolder:
         self.forget_end()
         write_json(self.launcher_file, {"kind": kind, "host": socket.gethostname(), "time": time.time(), **facts})
 
-    def forget_end(self, is_restart: bool = False) -> None:
-        """Remove what ended an earlier sitting: an error and, unless torchrun only starts it again, the stop file."""
+    def forget_end(self, stop: bool = True) -> None:
+        """Remove what ended an earlier sitting: an error and, if ``stop``, the stop file."""
         self.failure_file.unlink(missing_ok=True)
-        if not is_restart:
+        if stop:
             self.stop_file.unlink(missing_ok=True)
 
     def failure(self) -> dict[str, Any]:
@@ -156,8 +158,9 @@ class RunFolder:
             said = Status("starting", step=said.step, steps=said.steps, time=launched)
         if said.has_ended:
             return said
-        failure = self.failure()
-        is_over = failure.get("final") or _is_gone(launcher) or (not waits and time.time() - said.time > SILENCE)
+        failure, silent = self.failure(), math.inf if waits else time.time() - said.time
+        is_over = failure.get("final") or (_is_gone(launcher) and silent > LAST_BEATS)
+        is_over = is_over or (not waits and silent > SILENCE)
         if is_over and failure:
             return replace(said, state="failed", sentence=failure.get("sentence", ""))
         if is_over:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from maisi.errors import InputError
 from maisi.torchrun import environment
-from maisi.train.launch import PROGRAM, SHUTDOWN, Processes, torchrun
+from maisi.train.launch import ENVIRONMENT, LAUNCHED, PROGRAM, Processes, torchrun
 from maisi.train.run_folder import RunFolder, Status
 
 # SIGTERM comes some minutes before the time limit; the training stops with a checkpoint, and the job queues again.
@@ -52,7 +52,7 @@ def write_job(
         raise InputError(f"{wrong[0]!r} is no option of sbatch; write it as in --sbatch=--partition=gpu.")
     place = "$first:$((20000 + SLURM_JOB_ID % 20000))" if processes.nodes > 1 else "localhost:0"
     command = shlex.join(torchrun(run, replace(processes, rendezvous="PLACE"), program)).replace("PLACE", place)
-    variables = {**SHUTDOWN, "PYTHONPATH": environment(1)["PYTHONPATH"]}
+    variables = {**ENVIRONMENT, LAUNCHED: "1", "PYTHONPATH": environment(1)["PYTHONPATH"]}
     quoted = {name: shlex.quote(str(path.resolve())) for name, path in _files(run).items()}
     text = _SCRIPT.format(
         name=shlex.quote(f"maisi-{run.name}"),

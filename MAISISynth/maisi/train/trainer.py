@@ -218,9 +218,9 @@ class Trainer:
     # ---- checkpoints
 
     def _save(self) -> None:
-        positions = self.ranks.gather(self.batches.state_dict())
+        state = {**self._state_dict(), "batches": self.ranks.gather(self.batches.state_dict())}
         if self.ranks.is_first:
-            problem = save_checkpoint(self.run_folder, self.step, {**self._state_dict(), "batches": positions})
+            problem = save_checkpoint(self.run_folder, self.step, state)
             if problem:
                 _log.error("%s Training goes on.", problem)
             self.heartbeat.set(sentence=problem)

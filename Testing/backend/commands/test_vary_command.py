@@ -24,6 +24,7 @@ from maisi.files import read_image, read_labels, write_volume
 from maisi.labels import find_label
 from maisi.masks.lesion import Lesion
 from maisi.runs import RUNS
+from maisi.train.prepare.sources import read_sources
 from maisi.vary.__main__ import main as one_process
 from maisi.vary.folder import SeriesFolder
 from maisi.vary.opening import join
@@ -124,6 +125,20 @@ def test_the_data_set_is_what_nnunet_and_monai_want(folder, fake):
         assert [Path(item["label"]).name for item in val] == [f"{case}.nii.gz" for case in split["val"]]
         assert train
         assert val
+
+
+def test_training_finds_the_pairs_without_and_with_a_lesion(folder, fake):
+    assert cli.main(VARY) == 0
+    made = {
+        record["case"]: record for record in map(json.loads, (OUT.path / "manifest.jsonl").read_text().splitlines())
+    }
+    pairs = {case.id.removesuffix("_0000"): case.pair for case in read_sources([OUT.path / "datalist.json"])}
+    assert pairs.keys() == made.keys()
+    for case, pair in pairs.items():
+        assert (pair is None) == (made[case]["variation"] is None)
+        if pair is not None:
+            partner = made[pair.removesuffix("_0000")]
+            assert (partner["variation"], partner["background"]) == (None, made[case]["background"])
 
 
 def test_lesions_alone_can_be_the_classes(folder, fake):

@@ -53,6 +53,12 @@ def test_slices_are_the_central_ones_scaled_over_their_stack():
     assert found["xy"][3, 3, 5] == pytest.approx(1.0)
 
 
+def test_a_window_of_soft_tissue_leaves_the_rest_out():
+    hu = np.array([-1000.0, 0.0, 50.0, 900.0], np.float32).reshape(4, 1, 1) * np.ones((4, 4, 4), np.float32)
+    narrow = stacks(ImageVolume(hu, np.eye(4)), SliceSettings(center=1, window=(-200, 300)))["yz"]
+    np.testing.assert_allclose(narrow[:, 0, 0], [0, 0.4, 0.5, 1], atol=1e-6)
+
+
 def test_volumes_are_turned_resampled_padded_and_cropped():
     rng = np.random.default_rng(0)
     hu = rng.integers(-500, 500, (6, 8, 10)).astype(np.int16)
@@ -81,7 +87,7 @@ def test_equal_sets_are_at_0_and_others_are_not(two_sets, a_network, tmp_path):
 def test_degradations_rank_as_they_should(an_efficientnet_cache, tmp_path):
     """Rendered anatomy against itself with more and more noise, and with more and more blur."""
     from maisi.masks.phantom import phantom
-    from maisi.train.render import render_pair
+    from maisi.train.embedded.render import render_pair
 
     labels = phantom(3, (64, 64, 24), (5.0, 5.0, 5.0))
     hu = render_pair(labels, labels, np.random.default_rng(0))[0].array.astype(float)
@@ -103,8 +109,8 @@ def test_features_are_computed_once_and_anew_when_something_changes(two_sets, a_
     assert _computes(extractor, image)
     assert not _computes(extractor, image)
     assert not _computes(Extractor(a_network, cache=tmp_path / "cache", device="cpu", batch=1), image)
-    other = Extractor(a_network, SliceSettings(center=0.4), tmp_path / "cache", "cpu")
-    assert _computes(other, image)
+    for other in (SliceSettings(center=0.4), SliceSettings(window=(-200, 300)), SliceSettings(spacing=(3, 3, 4))):
+        assert _computes(Extractor(a_network, other, tmp_path / "cache", "cpu"), image)
     moved = image.rename(tmp_path / "moved.nii.gz")
     assert not _computes(extractor, moved)
     write_ct(moved, noise_ct(99))
@@ -194,6 +200,7 @@ def test_the_table_names_its_network(two_sets, a_network, tmp_path, capsys):
         ("real real --center 0", "fraction of slices"),
         ("real real --spacing 0,1,1", "spacing must be three numbers"),
         ("real real --spacing 1,1", "spacing must be three numbers"),
+        ("real real --window 3 1", "lower to a higher"),
         ("real real --spacing fine", "--spacing"),
         ("real real --batch 0", "at least 1"),
         ("real real --nproc 0", "from 1 to 256"),

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from helpers.prepared_folder import an_item, write_prepared
 from helpers.tiny_stages import CPU, tiny_config
+from helpers.training import wait_for_end
+from maisi.errors import InputError
 from maisi.models.variants import variants
 from maisi.train.config import make_config
+from maisi.train.launch import Processes, launch
 from maisi.train.metrics import Metrics
 from maisi.train.model_export import export_model
 from maisi.train.ranks import Ranks
@@ -29,8 +34,8 @@ def prepared(tmp_path_factory):
     return write_prepared(tmp_path_factory.mktemp("prepared"), items)
 
 
-def trained(folder, stage, prepared, weights=(), **settings):
-    """The folder of a run of three steps of ``stage``."""
+def trained(folder, stage, prepared, weights=(), processes=1, **settings):
+    """The folder of a run of three steps of ``stage``, in this process or in several that torchrun starts."""
     weights = {role: str(run) for role, run in dict(weights).items()}
     values = tiny_config(stage, prepared, weights=weights, **settings).model_dump(mode="json")
     values["run"] |= {"steps": 3, "validate_every": 3, "log_every": 1, "preview_every": 3}
@@ -38,20 +43,29 @@ def trained(folder, stage, prepared, weights=(), **settings):
     config = make_config(values)
     run = RunFolder(folder / f"{stage}{len(list(folder.iterdir()))}")
     run.create({"config": config.model_dump(mode="json")})
-    assert train(make_stage(config, CPU), config, run, ALONE) == "finished"
+    if processes == 1:
+        assert train(make_stage(config, CPU), config, run, ALONE) == "finished"
+    else:
+        launch(run, Processes(processes))
+        assert wait_for_end(run, 180).state == "finished", run.log_tail()
     return run.path
 
 
-def test_every_stage_trains_and_the_networks_become_a_model(tmp_path, prepared, monkeypatch):
+@pytest.mark.parametrize("processes", [1, 2])
+def test_every_stage_trains_and_the_networks_become_a_model(tmp_path, prepared, monkeypatch, processes):
+    together = {"processes": processes}
     runs = tmp_path / "runs"
     runs.mkdir()
-    autoencoder = trained(runs, "autoencoder", prepared, **QUICK)
-    unet = trained(runs, "diffusion", prepared, {"autoencoder": autoencoder})
+    autoencoder = trained(runs, "autoencoder", prepared, **QUICK, **together)
+    unet = trained(runs, "diffusion", prepared, {"autoencoder": autoencoder}, **together)
     again = trained(runs, "diffusion", prepared, {"unet": unet})
     networks = {"autoencoder": autoencoder, "unet": again}
-    controlnet = trained(runs, "controlnet", prepared, networks)
-    masks = trained(runs, "mask_autoencoder", prepared)
-    trained(runs, "mask_diffusion", prepared, {"mask_autoencoder": masks})
+    controlnet = trained(runs, "controlnet", prepared, networks, **together)
+    masks = trained(runs, "mask_autoencoder", prepared, **together)
+    sizes = trained(runs, "mask_diffusion", prepared, {"mask_autoencoder": masks}, **together)
+    percentiles = json.loads((sizes / "weights" / "organ_sizes.json").read_text())["percentiles_ml"]
+    assert (len(percentiles), len(percentiles[1]), percentiles[4][0]) == (10, 101, None)
+    assert percentiles[1][50] == pytest.approx(14**3 * 1.5 * 1.5 * 2 / 1000, rel=0.1)  # liver
     for run in runs.iterdir():
         metrics = Metrics(run / "metrics.jsonl")
         metrics.poll()
@@ -78,3 +92,10 @@ def test_both_networks_train_on_pairs(tmp_path, prepared):
     settings = {"train_unet": True, "contrastive": {"target": "pair"}, "pairs": True, "initial_output": 0.02}
     run = trained(tmp_path, "controlnet", prepared, **settings)
     assert {path.stem for path in (run / "weights").iterdir()} == {"unet", "controlnet"}
+
+
+def test_latents_of_another_autoencoder_are_refused(tmp_path, prepared):
+    autoencoder = trained(tmp_path, "autoencoder", prepared, **QUICK)
+    others = write_prepared(tmp_path / "others", [an_item()], autoencoder={"name": "another", "sha256": "0" * 64})
+    with pytest.raises(InputError, match="made with another autoencoder"):
+        trained(tmp_path, "diffusion", others, {"autoencoder": autoencoder})

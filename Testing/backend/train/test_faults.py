@@ -5,9 +5,19 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import psutil
 import pytest
 
-from helpers.training import TINY, final_state, losses, make_run, wait_for_end
+from helpers.processes import hasEnded, waitUntil
+from helpers.training import (
+    TINY,
+    final_state,
+    losses,
+    make_run,
+    rank_processes,
+    wait_for_end,
+    wait_for_step,
+)
 from maisi.train.launch import Processes, launch
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limits of file sizes")
@@ -42,6 +52,18 @@ def test_a_full_disk_costs_a_checkpoint_but_not_the_training(tmp_path):
     assert run_limited(run, 10_000_000).returncode == 0  # there is room again
     assert final_state(run)["counts"]["step"] == 24
     assert max(losses(run)) == 24
+
+
+def test_processes_whose_torchrun_was_killed_stop_with_a_checkpoint(tmp_path, monkeypatch):
+    monkeypatch.setenv("TINY_SECONDS", "0.05")
+    run, _ = make_run(tmp_path, steps=2000, validate_every=0)
+    launcher = psutil.Process(launch(run, Processes(2), [TINY]))
+    wait_for_step(run, 3)
+    ranks = rank_processes(launcher.pid)
+    launcher.kill()
+    waitUntil(lambda: all(map(hasEnded, ranks)), 60)
+    assert run.status().state == "stopped"
+    assert final_state(run)["counts"]["step"] == run.status().step >= 3
 
 
 def test_what_the_user_has_to_put_right_is_told_and_not_tried_again(tmp_path):

@@ -22,7 +22,7 @@ from helpers.training import (
 )
 from maisi.train.launch import Processes, launch
 
-STEPS = 60
+STEPS = 80
 TWO = Processes(2)
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGTERM")
@@ -37,12 +37,12 @@ def a_slow_data_set_with_a_bad_batch(monkeypatch):
 
 
 def test_an_interrupted_training_ends_like_one_that_was_not(tmp_path):
-    """A rank is killed (torchrun starts all again), SIGTERM, the stop file: in random order, at random moments."""
+    """A rank is killed twice (torchrun starts all again), SIGTERM, the stop file: at random moments, in any order."""
     whole, _ = make_run(tmp_path / "whole", steps=STEPS, checkpoint_steps=10)
     launch(whole, TWO, [TINY])
     often, _ = make_run(tmp_path / "often", steps=STEPS, checkpoint_steps=10)
-    moments = sorted(random.sample(range(8, STEPS - 8), 3))
-    ways = random.sample(["kill", "term", "stop"], 3)
+    moments = sorted(random.sample(range(8, STEPS - 8), 4))
+    ways = random.sample(["kill", "kill", "term", "stop"], 4)
     print("moments", moments, "ways", ways)  # shown when the test fails
     launcher = launch(often, TWO, [TINY])
     for step, way in zip(moments, ways, strict=True):

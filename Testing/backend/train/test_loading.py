@@ -29,8 +29,8 @@ def a_folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def a_folder_of_pairs(tmp_path_factory):
-    """Three images with lesions, and two of them without."""
-    items = [an_item(n, pair=f"item{n + 3}") for n in range(3)] + [an_item(n, ids=(1,)) for n in (3, 4)]
+    """Three images with lesions, and two of them without, one of which is in the held-out fold for others' sake."""
+    items = [an_item(n, pair=f"item{n + 3}") for n in range(3)] + [an_item(n, ids=(1,), fold=n - 3) for n in (3, 4)]
     return write_prepared(tmp_path_factory.mktemp("pairs"), items)
 
 

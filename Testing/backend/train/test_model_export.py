@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from helpers.tiny_stages import tiny_config, tiny_stage, write_random_weights
-from maisi import labels as vocabulary
 from maisi.cli import main
 from maisi.errors import InputError
+from maisi.labels import find_label, remove_lesions
 from maisi.models.store import stored, verify
 from maisi.models.variants import variants
 from maisi.models.weights import load_networks
@@ -22,17 +22,11 @@ from maisi.train.run_folder import RunFolder
 from maisi.volume import LabelVolume
 
 CYST = NewClass(250, "renal angiomyolipoma", (5, 14))
-SIZES = {"autoencoder": 8, "unet": 16, "controlnet": 16}
 
 
 @pytest.fixture(autouse=True)
 def a_models_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("MAISI_MODELS", str(tmp_path / "models"))
-    yield
-    for known in (vocabulary.LESIONS, vocabulary.TUMORS):
-        if CYST.id in known:
-            known.remove(CYST.id)
-    vocabulary.LABELS.pop(CYST.id, None)
 
 
 @pytest.fixture
@@ -84,14 +78,14 @@ def test_the_model_makes_images_with_the_new_class(runs, capsys):
     assert main(["models"]) == 0
     assert "mine" in capsys.readouterr().out
     assert variants()["mine"].classes == (CYST,)
-    assert vocabulary.find_label("renal angiomyolipoma") == CYST.id
+    assert find_label("renal angiomyolipoma") == CYST.id
     array = np.full((32, 32, 32), 200, np.uint8)
     array[8:24, 8:24, 8:24] = 5
     array[12:18, 12:18, 12:18] = CYST.id
     labels = LabelVolume(array, np.diag([3.0, 3.0, 3.0, 1.0]))
     image = synthesize(labels, model="mine", steps=2).image
     assert image.array.shape == labels.array.shape
-    assert (vocabulary.remove_lesions(array) == 5)[12:18, 12:18, 12:18].all()
+    assert (remove_lesions(array) == 5)[12:18, 12:18, 12:18].all()
 
 
 def test_names_of_others_are_not_taken(runs):

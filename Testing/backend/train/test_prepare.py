@@ -27,6 +27,7 @@ from maisi.errors import InputError
 from maisi.files import write_volume
 from maisi.geometry import closest_axes
 from maisi.new_classes import NewClass
+from maisi.train.data.samples import read_labels
 from maisi.train.prepare import run
 from maisi.train.prepare.folder import PreparedFolder
 from maisi.train.prepare.numbering import Numbering, parse_mapping
@@ -213,9 +214,45 @@ def test_a_data_list_tells_fold_weight_modality_and_pair(tmp_path):
     settings = replace(SMALL, multiple=4, copies="halvings")
     items = {i.id: i for i in prepare(write_list(tmp_path / "mine.json", entries), tmp_path / "out", settings)}
     assert (items["case0"].fold, items["case0"].weight, items["case0"].modality) == (3, 2.5, 3)
-    assert (items["case1"].pair, items["case1"].fold) == ("case2", 1)
+    assert (items["case1"].pair, items["case1"].fold) == ("case2", 2)
     assert items["case1_8x8x8"].pair == "case2_8x8x8"
     assert items["case2"].pair is None
+
+
+def test_a_pair_without_a_fold_has_the_one_of_its_partner(tmp_path):
+    write_cases(tmp_path, 3)
+    entries = [{"image": f"case{n}/ct.nii.gz", "label": f"case{n}/label.nii.gz"} for n in range(3)]
+    entries[2]["pair"] = "case0/ct.nii.gz"
+    items = prepare(write_list(tmp_path / "mine.json", entries), tmp_path / "out")
+    assert [(item.fold, item.pair) for item in items] == [(0, None), (1, None), (0, "case0")]
+
+
+@given(shape=st.tuples(*[st.integers(1, 12)] * 3), seed=st.integers(0, 999), kinds=st.integers(1, 256))
+@settings(deadline=None, max_examples=20)
+def test_packed_label_maps_come_back_as_they_were(tmp_path_factory, shape, seed, kinds):
+    folder = PreparedFolder(tmp_path_factory.mktemp("packed"))
+    labels = np.random.default_rng(seed).integers(0, kinds, shape).astype(np.uint8)
+    size = folder.write("labels/a.npz", lambda path: np.savez_compressed(path, labels=labels))
+    assert size == {"labels/a.npz": (folder.path / "labels/a.npz").stat().st_size}
+    item = Item("a", "a", shape, (1.0, 1.0, 1.0), label="labels/a.npz")
+    assert np.array_equal(read_labels(folder.path, item), labels)
+    with pytest.raises(ValueError, match="its label map holds"):
+        read_labels(folder.path, replace(item, shape=(shape[0] + 1, *shape[1:])))
+
+
+def test_a_full_disk_is_told(tmp_path, monkeypatch):
+    write_cases(tmp_path / "data", 1)
+    prepare(tmp_path / "data", tmp_path / "out")
+    before = contents(tmp_path / "out")
+
+    def full(*_arguments, **_options):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pathlib.Path.write_text", full)
+        with pytest.raises(InputError, match="No space left"):
+            prepare(tmp_path / "data", tmp_path / "out")
+    assert contents(tmp_path / "out") == before
 
 
 # ---- looking first
@@ -294,6 +331,13 @@ def test_names_that_are_not_known_are_asked_for_and_mapped(tmp_path):
     mapping = parse_mapping(["kidney=left kidney", "blob=ignore"])
     (item, _) = prepare(source, tmp_path / "out", numbering=Numbering(mapping=mapping))
     assert item.ids == (14,)
+
+
+def test_a_numbering_that_is_told_wins_over_names(tmp_path):
+    """Values 1 and 2 are TotalSegmentator's spleen and right kidney, whatever the data set calls them."""
+    source = write_nnunet(tmp_path / "set", {"background": 0, "liver": 1, "blob": 2})
+    items = prepare(source, tmp_path / "out", numbering=Numbering("totalsegmentator"))
+    assert {item.ids for item in items} == {(3, 5)}
 
 
 @pytest.mark.parametrize("text", ["kidney", "=5", "kidney=", "kidney=nose", "a=999"])

@@ -29,7 +29,7 @@ def test_a_job_of_two_processes_is_followed_stopped_and_goes_on(tmp_path):
     run, _ = make_run(tmp_path / "a folder with spaces", steps=60)
     job = start(run)
     assert live_status(run).state == "starting"
-    wait_for_step(run, 5, 120)
+    wait_for_step(run, 5)
     assert live_status(run).state == "running"
     assert "with 2 processes" in run.log.read_text()
     assert stop(run) == "It will write a checkpoint and stop."
@@ -38,7 +38,7 @@ def test_a_job_of_two_processes_is_followed_stopped_and_goes_on(tmp_path):
     reached = final_state(run)["counts"]["step"]
     assert 5 <= reached < 60
     start(run)
-    assert wait_for_end(run, 120).state == "finished"
+    assert wait_for_end(run).state == "finished"
     assert sorted(losses(run)) == list(range(1, 61))
     assert run.log.read_text().count("step 60: loss") == 1
 

@@ -22,6 +22,7 @@ from helpers.tiny_stages import (
 from maisi.errors import InputError, WeightsError
 from maisi.models.checkpoint import read_checkpoint
 from maisi.models.mask_networks import CLASS_IDS, classes_of, ids_of
+from maisi.models.variants import get_variant
 from maisi.train.stages.autoencoder import AutoencoderStage
 from maisi.train.stages.controlnet import copy_matching
 from maisi.train.stages.latent import forget_modality, standard_deviation
@@ -62,6 +63,12 @@ def test_latents_are_scaled_and_the_export_tells_how(tmp_path):
     assert state.keys() == stage.unet.state_dict().keys()
 
 
+def test_sizes_that_cannot_be_halved_get_a_sentence(tmp_path):
+    stage = tiny_stage(tiny_config("diffusion", tmp_path, scale_factor=1.0))
+    with pytest.raises(InputError, match="--multiple 16"):
+        stage.noisy({**latent_batch(), "latent": torch.zeros(1, 4, 8, 8, 6)}, generator())
+
+
 def after_times(stage, batch):
     """The generator as it is when the noise is drawn."""
     used = generator()
@@ -98,6 +105,12 @@ def test_fine_tuning_keeps_the_scale_factor(tmp_path):
     assert tiny_stage(config).scale_factor.item() == 1.25
 
 
+def test_the_scale_factor_of_a_models_card_is_kept(tmp_path):
+    config = tiny_config("diffusion", tmp_path, weights={"unet": "model"})
+    whole = config.network.model_copy(update={"networks": {}})
+    assert Start.of(whole).state("unet").scale_factor == get_variant("embedded").scale_factor
+
+
 def test_the_standard_deviation_is_that_of_all_values_together():
     some = [torch.randn((2, 3)) + 5, torch.randn((4, 5)) * 3]
     expected = torch.cat([t.flatten() for t in some]).std(unbiased=False).item()
@@ -120,7 +133,7 @@ def controlnet_config(tmp_path, a_unet, **settings):
 @pytest.mark.parametrize("target", ["paper", "code"])
 def test_controlnet_learns_a_batch(tmp_path, a_unet, target):
     stage = tiny_stage(controlnet_config(tmp_path, a_unet, contrastive={"target": target}))
-    first, last = lower_loss(stage, latent_batch(2), steps=10)
+    first, last = lower_loss(stage, latent_batch(2), steps=6)
     assert last < first
 
 
@@ -229,10 +242,17 @@ class TestJointTraining:
         stage("network", latent_batch(2), generator(), BEGIN)[0].backward()
         assert all(p.grad is not None for p in stage.parameters_of("network"))
         assert {path.name for path in stage.export(tmp_path)} == {"unet.safetensors", "controlnet.safetensors"}
-        ones = [torch.ones((1000, 1, 1, 1, 1))], torch.ones((1000, 1, 1, 1, 1))
-        down, middle = stage._sometimes(ones, generator())
-        assert middle.mean().item() == pytest.approx(0.5, abs=0.05)
-        assert torch.equal(down[0], middle)
+        noisy = stage.noisy(latent_batch(), generator())
+        many = noisy._replace(x=noisy.x.expand(1000, -1, -1, -1, -1))
+        assert stage._kept(many, generator()).mean().item() == pytest.approx(0.5, abs=0.05)
+
+    def test_an_image_without_its_mask_has_no_contrast(self, tmp_path):
+        stage = tiny_stage(
+            tiny_config("controlnet", tmp_path, train_unet=True, without_mask=0.99, initial_output=0.05, scale_factor=1)
+        )
+        torch.nn.init.normal_(stage.controlnet.controlnet_cond_embedding.conv_out.conv.weight)
+        _, figures = stage("network", latent_batch(), generator(), BEGIN)
+        assert figures["inside"] == figures["outside"] == 0
 
     def test_pairs_learn_their_difference(self, tmp_path):
         contrastive = {"target": "pair", "weight": 1.0, "later_weight": 1.0}
@@ -253,9 +273,9 @@ class TestJointTraining:
         latent = torch.stack([one["latent"], one["latent"] + (one["labels"] == 26).float()[:, :, ::4, ::4, ::4]], 1)
         batch = {**one, "latent": latent, "labels": torch.stack([one["healed"], one["labels"]], 1)}
         _, before = stage("network", batch, generator(), BEGIN)
-        lower_loss(stage, batch)
+        lower_loss(stage, batch, steps=15)
         _, after = stage("network", batch, generator(), BEGIN)
-        assert after["difference"] < 0.8 * before["difference"]
+        assert after["difference"] < 0.9 * before["difference"]
         assert stage.validate(batch, generator()).keys() == {"score", "flow", "difference"}
 
     def test_pairs_and_their_target_belong_together(self, tmp_path, a_unet):
@@ -285,13 +305,17 @@ class TestAutoencoder:
         pytest.importorskip("efficientnet_lite_pytorch")
         stage = tiny_stage(tiny_config("autoencoder", tmp_path, **SMALL_DISCRIMINATOR))
         assert stage.players == ("network", "discriminator")
-        first, last = lower_loss(stage, an_image(), steps=12)
+        first, last = lower_loss(stage, an_image(), steps=6)
         assert last < first
         _, figures = stage("network", an_image(), generator(), BEGIN)
         assert figures.keys() == {"reconstruction", "kl", "perceptual", "adversarial", "latent_std"}
         assert stage.validate(an_image(), generator())["psnr"] > 5
-        (path,) = stage.export(tmp_path)
+        path, _ = stage.export(tmp_path / "run" / "weights")
         assert read_checkpoint(path).state.keys() == stage.autoencoder.state_dict().keys()
+        weights = {"autoencoder": str(tmp_path / "run")}
+        again = tiny_stage(tiny_config("autoencoder", tmp_path, weights=weights, **SMALL_DISCRIMINATOR), seed=7)
+        for mine, other in zip(again.parameters(), stage.parameters(), strict=True):
+            assert torch.equal(mine, other)
 
     def test_players_have_their_own_parameters(self, tmp_path):
         stage = tiny_stage(tiny_config("autoencoder", tmp_path, perceptual_weight=0, **SMALL_DISCRIMINATOR))
@@ -318,7 +342,7 @@ class TestAutoencoder:
         stage = tiny_stage(tiny_config("autoencoder", tmp_path, freeze="encoder", **PLAIN))
         batch = an_image()
         before = stage.autoencoder.encode(batch["image"])[0]
-        first, last = lower_loss(stage, batch, steps=12)
+        first, last = lower_loss(stage, batch, steps=6)
         assert last < first
         assert torch.equal(before, stage.autoencoder.encode(batch["image"])[0])
 

@@ -69,6 +69,7 @@ def test_a_training_in_this_process_fails_with_the_sentence(a_config, tmp_path):
         (("CONFIG", "--run", "RUN", "--nproc", "0"), "0 processes on 1 machines cannot be started"),
         (("CONFIG", "--run", "RUN", "--nnodes", "2"), "Several machines need a place to meet"),
         (("CONFIG", "--run", "RUN", "--set", "run.step=3"), "there is no key run.step"),
+        (("CONFIG", "--run", "RUN", "--nproc", "2", "--launcher", "here"), "--launcher here is this process alone"),
         (("nowhere", "--run", "RUN"), "no such preset; presets: autoencoder-128"),
         (("schema", "gan"), "There is no stage 'gan' to train"),
         (("show", "controlnet"), "controlnet: data.prepared is missing"),
@@ -79,6 +80,16 @@ def test_a_training_in_this_process_fails_with_the_sentence(a_config, tmp_path):
 def test_mistakes_are_told(capsys, tmp_path, a_config, arguments, sentence):
     filled = [{"CONFIG": a_config, "RUN": str(tmp_path / "run")}.get(word, word) for word in arguments]
     assert sentence in refused(capsys, "train", *filled)
+
+
+def test_the_command_for_other_schedulers_is_printed(a_config, tmp_path, capsys):
+    run = RunFolder(tmp_path / "run")
+    assert cli.main(["train", a_config, "--run", str(run.path), "--nproc", "4", "--launcher", "none"]) == 0
+    command = capsys.readouterr().out
+    assert command.startswith("env TORCH_ELASTIC_SHUTDOWN_TIMEOUT=120 TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 ")
+    assert "-m torch.distributed.run --nnodes=1 --nproc-per-node=4" in command
+    assert command.endswith(f"-m maisi.train.rank {run.path}\n")
+    assert run.status().state == "starting"
 
 
 def test_a_training_that_runs_is_not_started_twice(capsys, tmp_path, a_config):

@@ -18,7 +18,7 @@ from maisi.models.networks import COMPRESSION
 from maisi.options import REGIONS
 from maisi.train.data.patches import Patches
 from maisi.train.data.settings import DataConfig
-from maisi.train.prepared import Item
+from maisi.train.prepared import Item, read_items
 from maisi.volume import LabelVolume
 
 Sample = dict[str, Tensor]
@@ -121,7 +121,8 @@ class Pairs(Paired):
     """
 
     def __init__(self, folder: Path, items: Sequence[Item], config: DataConfig, training: bool) -> None:
-        self._healthy = {item.id: item for item in items}
+        # The same image without lesions may belong to many, and so to another fold than some of them.
+        self._healthy = {item.id: item for item in read_items(folder) if self.usable(item, config) is None}
         super().__init__(folder, [item for item in items if item.pair in self._healthy], config, training)
 
     @staticmethod

@@ -6,20 +6,24 @@ and a training can start on what is there.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 from scipy import ndimage
 
 from maisi.files import read_image
-from maisi.train.embedded.cases import CASE_SHAPE, make_labels
+from maisi.models.networks import COMPRESSION
+from maisi.train.embedded.cases import make_labels
 from maisi.train.embedded.render import render_pair
 from maisi.train.embedded.tissues import NATIVE, PORTAL_VENOUS
-from maisi.train.prepared import Item, read_items, write_items
+from maisi.train.prepared import PREPARED, Item, Settings, read_items, write_items
 from maisi.volume import LabelVolume
 
 FOLDS = 20  # fold 0 is held out
+SETTINGS = Settings(multiple=COMPRESSION, window=(-1000.0, 1500.0), copies="none", min_slices=1)
 _NATIVE_SHARE = 0.3
 _REAL_SPACINGS = (2.2, 3.0)  # mm
 _SMALLEST_REAL = 32  # voxels
@@ -42,6 +46,7 @@ def write_real(folder: Path, images: Iterable[Path]) -> None:
 def _extend(folder: Path, writers: Mapping[str, Callable[[Path, str], list[Item]]]) -> None:
     for name in ("images", "labels"):
         (folder / name).mkdir(parents=True, exist_ok=True)
+    save_file(folder / PREPARED, lambda file: file.write(json.dumps(asdict(SETTINGS), indent=1).encode()))
     items = read_items(folder) if (folder / "items.jsonl").exists() else []
     done = {item.case for item in items}
     for case, write in writers.items():
@@ -73,8 +78,8 @@ def _pair_writer(
                 ids=tuple(np.unique(labels.array).tolist()),
                 pair=f"{case}a" if own == "b" else None,
             )
-            _save(folder / item.image, lambda file, array=image.array: np.save(file, array))
-            _save(folder / item.label, lambda file, array=labels.array: np.savez_compressed(file, labels=array))
+            save_file(folder / item.image, lambda file, array=image.array: np.save(file, array))
+            save_file(folder / item.label, lambda file, array=labels.array: np.savez_compressed(file, labels=array))
             items.append(item)
         return items
 
@@ -92,7 +97,7 @@ def _real_writer(path: Path) -> Callable[[Path, str], list[Item]]:
             name = f"{case}_{10 * spacing:.0f}"
             real = tuple(float(s) for s in (spacing,) * 3)
             items.append(Item(name, case, array.shape, real, image=f"images/{name}.npy", fold=1, dataset="real"))
-            _save(folder / items[-1].image, lambda file, array=array: np.save(file, array))
+            save_file(folder / items[-1].image, lambda file, array=array: np.save(file, array))
         return items
 
     return write
@@ -100,11 +105,12 @@ def _real_writer(path: Path) -> Callable[[Path, str], list[Item]]:
 
 def _padded(array: np.ndarray) -> np.ndarray:
     """Air around it up to multiples of 4, and to the smallest size that patches are cut from."""
-    lack = [max(_SMALLEST_REAL, -(-n // 4) * 4) - n for n in array.shape]
+    lack = [max(_SMALLEST_REAL, -(-n // COMPRESSION) * COMPRESSION) - n for n in array.shape]
     return np.pad(array, [(n // 2, n - n // 2) for n in lack], constant_values=-1000)
 
 
-def _save(path: Path, write: Callable[[object], None]) -> None:
+def save_file(path: Path, write: Callable[[object], None]) -> None:
+    """Let ``write`` fill a file under a temporary name, then put it in its place."""
     temporary = path.with_name(path.name + ".part")
     with temporary.open("wb") as file:
         write(file)

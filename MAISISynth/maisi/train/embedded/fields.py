@@ -23,7 +23,7 @@ class Fields:
         self.shape, self.spacing, self.rng = shape, np.asarray(spacing, float), rng
 
     def noise(self, length_mm: float | tuple[float, float, float]) -> Array:
-        """Gaussian field ``[I, J, K]`` float32 of that correlation length (one, or one an axis), mean 0, deviation 1."""
+        """Gaussian field ``[I, J, K]`` float32 of that correlation length (or one an axis), mean 0, deviation 1."""
         length = np.broadcast_to(np.asarray(length_mm, float), 3)
         cell = np.maximum(self.spacing, length / 1.5)
         coarse = np.ceil(np.array(self.shape) * self.spacing / cell).astype(int) + 4

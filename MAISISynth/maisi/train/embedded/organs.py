@@ -108,7 +108,7 @@ def _striae(fields: Fields) -> np.ndarray:
 
 
 def _bowel(label: int, mask: np.ndarray, depth: np.ndarray, fields: Fields, modality: int) -> np.ndarray:
-    """An enhancing wall with folds around fluid, food, stool or gas; gas rises to the front of a patient on the back."""
+    """A wall with folds around fluid, food, stool or gas; gas rises to the front of a patient on the back."""
     rng = fields.rng
     wall = (62 if modality == NATIVE else 88) - 22 + rng.normal(0, 4)
     filling, fine = fields.noise(28), fields.noise(4)

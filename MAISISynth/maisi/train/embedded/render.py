@@ -1,8 +1,8 @@
 """Label map -> plausible CT: the teacher of the embedded model where no real pair exists.
 
 Anatomy comes first, free of noise; lesions are put into it; the scanner follows: its blur, and noise as it is measured
-in homogeneous regions of real CTs at 3 mm (10 to 16 HU, neighbours correlated by 0.05 to 0.4), stronger in the middle of
-the body and where many X-rays were absorbed sideways. Both images of a pair share everything but the lesions.
+in homogeneous regions of real CTs at 3 mm (10 to 16 HU, neighbors correlated by 0.05 to 0.4), stronger in the middle
+of the body and where many X-rays were absorbed sideways. Both images of a pair share everything but the lesions.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def _around(hu: np.ndarray, bones: np.ndarray, spacing: np.ndarray) -> np.ndarra
 
 
 def _noise(hu: np.ndarray, fields: Fields) -> np.ndarray:
-    """Noise of the scan ``[I, J, K]``: nearly white at these voxel sizes, and streaks along the strongest absorption."""
+    """Noise of the scan ``[I, J, K]``: nearly white at these voxel sizes, with streaks where most is absorbed."""
     rng, shape = fields.rng, hu.shape
     fine = ndimage.gaussian_filter(rng.standard_normal(shape, np.float32), rng.uniform(0.25, 0.5, 3))
     streaks = ndimage.gaussian_filter(rng.standard_normal(shape, np.float32), (5, 0.4, 0.4))

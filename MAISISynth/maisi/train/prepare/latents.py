@@ -59,8 +59,8 @@ class Encoder:
             InputError, WeightsError: there is none, or it cannot be used.
         """
         start, device = Start.of(network_of(plan)), resolve_device(plan.device)
-        network = start.frozen("autoencoder", device)
-        sha256 = _checksum(network)
+        network = start.load("autoencoder", needed=True)[0].to(device).eval().requires_grad_(False)
+        sha256 = checksum_of(network)
         accelerate(network, torch.float16 if device.type == "cuda" else torch.float32)
         name = plan.autoencoder.name if plan.autoencoder else plan.model
         return cls(network, name, sha256, start.variant.intensity, device, encoder_chain(network))
@@ -137,7 +137,8 @@ def _configuration(run: Path) -> dict:
         ) from error
 
 
-def _checksum(network: Autoencoder) -> str:
+def checksum_of(network: Autoencoder) -> str:
+    """SHA-256 of the weights, whatever file they came from."""
     digest = hashlib.sha256()
     for name, tensor in sorted(network.state_dict().items()):
         digest.update(name.encode())

@@ -90,7 +90,8 @@ def read_case_labels(case: Case, image: Volume, numbering: Numbering) -> LabelVo
     """
     own = pseudo = None
     if case.label is not None:
-        own = _on_grid(_read(case.label, case.names, numbering, numbering.source or "maisi"), image, case.label)
+        names, source = (case.names, "maisi") if numbering.source is None else ({}, numbering.source)
+        own = _on_grid(_read(case.label, names, numbering, source), image, case.label)
     if case.pseudo is not None:
         by_name = {text: id_ for text, id_ in numbering.mapping.items() if not text.isdecimal()}
         theirs = replace(numbering, mapping=by_name)  # numbers are those of the data set

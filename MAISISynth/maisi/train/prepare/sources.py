@@ -17,7 +17,7 @@ def read_sources(paths: Iterable[Path], modality: str | None = None) -> list[Cas
     """All cases of the data sets at ``paths``, with ids that are unique.
 
     A data list may say of each scan: ``fold``, ``modality``, ``spacing`` (mm), ``weight`` (of sampling), and ``pair``,
-    the image of the same scan without its lesions. Scans without a fold get one in turn, pairs the same.
+    the image of the same scan without its lesions. Scans without a fold get one in turn, those of a pair the same.
 
     Args:
         modality: of images whose data set does not tell it; CT by default.
@@ -40,15 +40,15 @@ def _cases(path: Path, modality: str) -> Iterator[Case]:
 
 
 def _case(dataset: Dataset, index: int, without: int | None, modality: str) -> Case:
-    """The scan ``index``; ``without``: the one that has its lesions not, whose fold it shares."""
+    """The scan ``index``; ``without``: the one that lacks its lesions, which otherwise is the same."""
     scan, first = dataset.scans[index], index if without is None else without
-    told, fold = scan.entry, dataset.scans[first].fold
+    told, folds = scan.entry, (scan.fold, dataset.scans[first].fold, first % FOLDS)
     return Case(
         id=scan.case,
         dataset=dataset.name,
         image=scan.image,
         label=scan.label,
-        fold=first % FOLDS if fold is None else fold,
+        fold=next(fold for fold in folds if fold is not None),
         modality=str(told.get("modality") or modality),
         weight=float(told.get("weight", 1.0)),
         names=dataset.classes,

@@ -15,14 +15,16 @@ from monai.losses import PatchAdversarialLoss
 from monai.networks.nets import PatchDiscriminator
 from torch import Tensor, nn
 
+from maisi.models.checkpoint import check_fit, read_checkpoint
 from maisi.models.networks import Autoencoder
 from maisi.train.config import TrainConfig
 from maisi.train.losses.perceptual import PerceptualLoss
+from maisi.train.losses.scanner import as_scanned
 from maisi.train.losses.vae import edge_error, kl_divergence, reconstruction_error, window_error
 from maisi.train.stage import Batch, Progress
 from maisi.train.stages.prepared_stage import PreparedStage
 from maisi.train.stages.sections import AutoencoderConfig
-from maisi.train.stages.start import Start, write_weights
+from maisi.train.stages.start import WEIGHTS, Start, write_weights
 from maisi.volume import ImageVolume
 
 _NETWORK, _DISCRIMINATOR = "network", "discriminator"
@@ -48,7 +50,7 @@ class AutoencoderStage(PreparedStage):
         self._made: tuple[Batch, Tensor] | None = None
         if self.settings.adversarial_weight:
             self.players = (_NETWORK, _DISCRIMINATOR)
-            self.discriminator = _discriminator(self.settings).to(device)
+            self.discriminator = self._opponent().to(device)
             self._realism = PatchAdversarialLoss(criterion="least_squares")
         if self.settings.perceptual_weight:
             perceptual = PerceptualLoss(self.settings.perceptual_network, self.settings.perceptual_share)
@@ -68,6 +70,16 @@ class AutoencoderStage(PreparedStage):
             begin_with_sigma(network, settings.initial_sigma)
         return network
 
+    def _opponent(self) -> PatchDiscriminator:
+        """A new discriminator, or that of the run whose autoencoder this one goes on with."""
+        network = _discriminator(self.settings)
+        known = Path(self.start.weights.get("autoencoder", "")) / WEIGHTS / f"{_DISCRIMINATOR}.safetensors"
+        if known.is_file():
+            state = read_checkpoint(known).state
+            check_fit(state, network.state_dict(), known, "discriminator of this configuration")
+            network.load_state_dict(state)
+        return network
+
     def parameters_of(self, player: str) -> list[nn.Parameter]:
         return list(self.discriminator.parameters()) if player == _DISCRIMINATOR else super().parameters_of(player)
 
@@ -81,12 +93,13 @@ class AutoencoderStage(PreparedStage):
             return self._discriminator_loss(batch, generator)
         image, settings = batch["image"], self.settings
         mean, sigma, output = self._reconstruct(image, generator)
-        self._made = batch, output.detach()
-        parts = self._fit(output, image, generator)
+        seen = self._as_scanned(output, generator)
+        self._made = batch, seen.detach()
+        parts = self._fit(output, image, generator, seen)
         if settings.freeze == "none":
             parts["kl"] = settings.kl_weight, kl_divergence(mean, sigma)
         if settings.adversarial_weight and progress.fraction >= settings.adversarial_from:
-            judged = self._judged(output, real=True, by_discriminator=False)
+            judged = self._judged(seen, real=True, by_discriminator=False)
             parts["adversarial"] = settings.adversarial_weight, judged
         figures = {name: value.detach() for name, (_, value) in parts.items()}
         return _weighted(parts), {**figures, "latent_std": mean.detach().float().std()}
@@ -96,7 +109,7 @@ class AutoencoderStage(PreparedStage):
         image = batch["image"]
         mean, sigma = self.autoencoder.encode(image)
         output = self.autoencoder.decode(mean)
-        parts = self._fit(output, image, generator)
+        parts = self._fit(output, image, generator, self._as_scanned(output, generator))
         parts["kl"] = self.settings.kl_weight, kl_divergence(mean, sigma)
         psnr = -10 * math.log10(max(reconstruction_error(output, image, "l2").item(), 1e-12))
         figures = {name: value.item() for name, (_, value) in parts.items()}
@@ -116,7 +129,10 @@ class AutoencoderStage(PreparedStage):
         return ImageVolume(array, np.eye(4))
 
     def export(self, folder: Path) -> list[Path]:
-        return [write_weights(folder, "autoencoder", self.autoencoder)]
+        networks = {"autoencoder": self.autoencoder}
+        if self.settings.adversarial_weight:
+            networks[_DISCRIMINATOR] = self.discriminator
+        return [write_weights(folder, role, network) for role, network in networks.items()]
 
     def _reconstruct(self, image: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
         with torch.set_grad_enabled(self.settings.freeze == "none" and torch.is_grad_enabled()):
@@ -124,8 +140,15 @@ class AutoencoderStage(PreparedStage):
             latents = mean + sigma * torch.randn(mean.shape, generator=generator).to(mean)
         return mean, sigma, self.autoencoder.decode(latents)
 
-    def _fit(self, output: Tensor, image: Tensor, generator: torch.Generator) -> dict[str, tuple[float, Tensor]]:
-        """Weight and value of the parts that compare images."""
+    def _as_scanned(self, output: Tensor, generator: torch.Generator) -> Tensor:
+        """What the judges of realism see: with the noise that the model adds to its images, if it does."""
+        noise = self.start.variant.noise
+        return as_scanned(output, noise, self.start.variant.intensity, generator) if noise else output
+
+    def _fit(
+        self, output: Tensor, image: Tensor, generator: torch.Generator, seen: Tensor | None = None
+    ) -> dict[str, tuple[float, Tensor]]:
+        """Weight and value of the parts that compare images; ``seen``: ``output`` with the scanner's noise, if any."""
         settings = self.settings
         parts = {"reconstruction": (1.0, reconstruction_error(output, image, settings.reconstruction))}
         if settings.edge_weight:
@@ -134,7 +157,10 @@ class AutoencoderStage(PreparedStage):
             low, high = self.start.variant.intensity.to_unit(torch.tensor(settings.window)).tolist()
             parts["window"] = settings.window_weight, window_error(output, image, low, high)
         if settings.perceptual_weight:
-            parts["perceptual"] = settings.perceptual_weight, self._perceptual(output, image, generator)
+            parts["perceptual"] = (
+                settings.perceptual_weight,
+                self._perceptual(output if seen is None else seen, image, generator),
+            )
         return parts
 
     def _discriminator_loss(self, batch: Batch, generator: torch.Generator) -> tuple[Tensor, dict[str, Tensor]]:
@@ -142,7 +168,7 @@ class AutoencoderStage(PreparedStage):
             output = self._made[1]
         else:
             with torch.no_grad():
-                output = self._reconstruct(batch["image"], generator)[2]
+                output = self._as_scanned(self._reconstruct(batch["image"], generator)[2], generator)
         loss = (self._judged(output, real=False) + self._judged(batch["image"], real=True)) / 2
         return loss, {}
 

@@ -30,6 +30,7 @@ class _Pass(NamedTuple):
     features: list[Tensor]
     embedding: Tensor
     skips: list[Tensor]
+    kept: Tensor | None
 
 
 class ControlNetStage(LatentStage):
@@ -51,6 +52,7 @@ class ControlNetStage(LatentStage):
             raise InputError(
                 'controlnet.contrastive.target "pair" and data.pairs belong together; set both or neither of them.'
             )
+        self.classes = read_classes(config.data.prepared)
         unet, scale_factor = start.load("unet", needed=not self.settings.train_unet)
         controlnet: ControlNet = start.build("controlnet")
         found = start.state("controlnet")
@@ -106,19 +108,17 @@ class ControlNetStage(LatentStage):
         return {"score": flow.item(), "inside": inside.item(), "outside": outside.item()}
 
     def export(self, folder: Path) -> list[Path]:
-        factors, classes = {"unet": self.scale_factor.item()}, read_classes(self.config.data.prepared)
-        return [write_weights(folder, role, net, factors.get(role), classes) for role, net in self.averaged().items()]
+        factors, networks = {"unet": self.scale_factor.item()}, self.averaged()
+        return [write_weights(folder, role, net, factors.get(role), self.classes) for role, net in networks.items()]
 
     # ---- passes
 
     def _pass(self, noisy: Noisy, labels: Tensor, generator: torch.Generator | None) -> _Pass:
         with torch.set_grad_enabled(self.settings.train_unet and torch.is_grad_enabled()):
             embedding, skips = self.unet.down(noisy.x, noisy.times, noisy.conditions)
-        features = self._features(noisy, labels)
-        residuals = self.controlnet.residuals(features)
-        if self.settings.train_unet and generator is not None:
-            residuals = self._sometimes(residuals, generator)
-        return _Pass(self.unet.up(embedding, skips, residuals), features, embedding, skips)
+        features, kept = self._features(noisy, labels), self._kept(noisy, generator)
+        prediction = self.unet.up(embedding, skips, self._residuals(features, kept))
+        return _Pass(prediction, features, embedding, skips, kept)
 
     def _features(self, noisy: Noisy, labels: Tensor) -> list[Tensor]:
         if self.settings.frozen_embedding:
@@ -131,14 +131,16 @@ class ControlNetStage(LatentStage):
     def _embed(self, labels: Tensor) -> Tensor:
         return self.controlnet.embed_mask(mask_bits(labels))
 
-    def _sometimes(
-        self, residuals: tuple[list[Tensor], Tensor], generator: torch.Generator
-    ) -> tuple[list[Tensor], Tensor]:
-        """Residuals, none for the share of images on which the UNet learns to do without a label map."""
-        down, middle = residuals
-        kept = torch.rand(len(middle), generator=generator) >= self.settings.without_mask
-        kept = kept.to(middle).view(-1, 1, 1, 1, 1)
-        return [kept * residual for residual in down], kept * middle
+    def _kept(self, noisy: Noisy, generator: torch.Generator | None) -> Tensor | None:
+        """1 for images with a label map, 0 for the share on which a UNet in training learns to do without."""
+        if generator is None or not self.settings.train_unet:
+            return None
+        kept = torch.rand(len(noisy.x), generator=generator) >= self.settings.without_mask
+        return kept.to(noisy.x).view(-1, 1, 1, 1, 1)
+
+    def _residuals(self, features: list[Tensor], kept: Tensor | None) -> tuple[list[Tensor], Tensor]:
+        down, middle = self.controlnet.residuals(features)
+        return (down, middle) if kept is None else ([kept * residual for residual in down], kept * middle)
 
     # ---- losses
 
@@ -158,12 +160,12 @@ class ControlNetStage(LatentStage):
         features = self._features(noisy, healed)
         if noisy.x[0, 0].numel() > settings.feature_voxels:
             return feature_contrast(first.features, features, regions, settings.cap)
-        second = self.unet.up(first.embedding, first.skips, self.controlnet.residuals(features))
+        second = self.unet.up(first.embedding, first.skips, self._residuals(features, first.kept))
         return region_contrast(first.prediction, second, regions, settings.cap, truth)
 
     def _pair_losses(self, batch: Batch, generator: torch.Generator, training: bool = True) -> tuple[Tensor, Tensor]:
         """Flow loss of both images of each pair, and loss of their difference; they share noise and time."""
-        clean, labels = batch["latent"].float() * self.scale_factor, batch["labels"]
+        clean, labels = self.scaled(batch["latent"]), batch["labels"]
         times = self.process.times(clean[:, 0], generator).repeat_interleave(2)
         noise = torch.randn(clean[:, :1].shape, generator=generator).to(clean.device).expand_as(clean)
         target = self.process.target(clean, noise)

@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from maisi.models.networks import Conditions, DiffusionUNet
+from maisi.errors import InputError
+from maisi.models.networks import COMPRESSION, Conditions, DiffusionUNet
 from maisi.options import REGIONS
 from maisi.sampling.conditions import SCALE
 from maisi.train.config import TrainConfig
@@ -37,7 +38,11 @@ class Noisy(NamedTuple):
 
 
 class LatentStage(PreparedStage):
-    """Base of the stages whose data are latents of images."""
+    """Base of the stages whose data are latents of images.
+
+    Raises:
+        InputError: the latents are those of another autoencoder than the configured one.
+    """
 
     kind = "latent"
     settings: DiffusionConfig
@@ -49,6 +54,20 @@ class LatentStage(PreparedStage):
         schedule = start.variant.schedule
         time_scale = schedule.time_scale if self.settings.times == "stretched" else None
         self.process: NoiseProcess = noise_process(schedule.kind, time_scale)
+        self.check_autoencoder()
+
+    def check_autoencoder(self) -> None:
+        """Raise InputError if another autoencoder than the configured one made the latents: images would be garbage."""
+        if "autoencoder" not in self.start.weights:
+            return
+        from maisi.train.prepare.latents import checksum_of
+
+        made_by = read_settings(self.config.data.prepared).autoencoder
+        if made_by and made_by["sha256"] != checksum_of(self.start.frozen("autoencoder", torch.device("cpu"))):
+            raise InputError(
+                f"The latents in {self.config.data.prepared} were made with another autoencoder ({made_by['name']}); "
+                "prepare the data set again with that of network.weights.autoencoder, or name the right one there."
+            )
 
     def set_scale_factor(self, known: float | None, device: torch.device) -> None:
         """Keep the factor in the checkpoint: as configured, else ``known``, else the data set's, else measured."""
@@ -68,14 +87,28 @@ class LatentStage(PreparedStage):
         if batch is None or "autoencoder" not in self.start.weights:
             return {}
         device, networks = self.scale_factor.device, {**self.averaged(), "unet": self.unet}
-        autoencoder = self.start.load("autoencoder")[0].to(device).eval()
+        autoencoder = self.start.frozen("autoencoder", device)
         batch = {name: v.to(device) if isinstance(v, Tensor) else v for name, v in batch.items()}
         parts = self.start, autoencoder, self.unet, networks.get("controlnet"), self.scale_factor.item()
         return {"sample": sample_image(*parts, batch, seed=int(torch.randint(2**31, (1,), generator=generator)))}
 
+    def scaled(self, latent: Tensor) -> Tensor:
+        """Latents of the autoencoder, ``[..., i, j, k]``, as the UNet sees them.
+
+        Raises:
+            InputError: sizes that the UNet cannot halve at each of its levels.
+        """
+        multiple = 2 ** (len(self.start.sizes["unet"]["num_channels"]) - 1)
+        if any(size % multiple for size in latent.shape[-3:]):
+            raise InputError(
+                f"Latents of {tuple(latent.shape[-3:])} do not fit the UNet, which needs multiples of {multiple}; set "
+                f"data.crop so, or prepare the data with --multiple {COMPRESSION * multiple}."
+            )
+        return latent.float() * self.scale_factor
+
     def noisy(self, batch: Batch, generator: torch.Generator, dropout: bool = True) -> Noisy:
         """``batch["latent"]`` ``[B, 4, i, j, k]`` with noise."""
-        clean = batch["latent"].float() * self.scale_factor
+        clean = self.scaled(batch["latent"])
         times = self.process.times(clean, generator)
         noise = torch.randn(clean.shape, generator=generator).to(clean.device)
         x = self.process.add_noise(clean, noise, times)

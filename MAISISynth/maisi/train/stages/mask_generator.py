@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from itertools import islice
+from math import isnan
 from pathlib import Path
 
 import torch
@@ -90,7 +92,7 @@ class MaskDiffusionStage(_LabelStage):
     def __init__(self, config: TrainConfig, start: Start, device: torch.device) -> None:
         super().__init__(config, start)
         self.process = Ddpm()
-        self.keep_apart("mask_autoencoder", start.load("mask_autoencoder", needed=True)[0].to(device))
+        self.keep_apart("mask_autoencoder", start.frozen("mask_autoencoder", device))
         unet, known = start.load("mask_unet")
         self.mask_unet = unet.to(device)
         some = islice(self.batches(0, 1), self.settings.scale_batches)
@@ -112,7 +114,10 @@ class MaskDiffusionStage(_LabelStage):
         return {"score": self._loss(batch, generator, dropout=0.0).item()}
 
     def export(self, folder: Path) -> list[Path]:
-        return [write_weights(folder, "mask_unet", self.mask_unet, self.scale_factor.item())]
+        scale = [[None if isnan(volume) else volume for volume in row] for row in self.size_scale.tolist()]
+        table = folder / "organ_sizes.json"
+        table.write_text(json.dumps({"ids": SIZED, "percentiles_ml": scale}) + "\n", encoding="utf-8")
+        return [write_weights(folder, "mask_unet", self.mask_unet, self.scale_factor.item()), table]
 
     @torch.no_grad()
     def _encode(self, labels: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from maisi.models.checkpoint import Checkpoint, check_fit, read_checkpoint
 from maisi.models.fast import use_native_group_norm
 from maisi.models.mask_networks import MASK_NETWORKS, MaskAutoencoder, MaskDiffusionUNet
 from maisi.models.networks import CLASSES
-from maisi.models.variants import Variant, get_variant, make_variant
+from maisi.models.variants import Variant, get_variant, make_variant, read_card
 from maisi.models.weights import load_state
 from maisi.new_classes import NewClass
 from maisi.train.stages.sections import NetworkConfig
@@ -47,8 +47,7 @@ class Start:
     @classmethod
     def of(cls, config: NetworkConfig) -> Start:
         """Raises InputError: no such model, no such network, or a card that cannot be."""
-        base = get_variant(config.model)
-        card = json.loads((base.folder / f"{base.name}.json").read_text(encoding="utf-8"))
+        base, card = get_variant(config.model), read_card(config.model)
         known = {**MASK_NETWORKS, **base.networks}
         for role in (*config.networks, *config.weights):
             if role not in known:
@@ -89,7 +88,8 @@ class Start:
         if source is None:
             return None
         if source == MODEL:
-            return load_state(self.variant, role)
+            state, told = load_state(self.variant, role)
+            return Checkpoint(state, self.variant.scale_factor if told is None else told)
         path = Path(source).expanduser()
         if path.is_dir():
             path = path / WEIGHTS / f"{role}.safetensors"
@@ -113,6 +113,10 @@ class Start:
         if found is not None:
             network.load_state_dict(found.state)
         return network, None if found is None else found.scale_factor
+
+    def frozen(self, role: str, device: torch.device, dtype: torch.dtype = torch.float32) -> nn.Module:
+        """The trained network ``role``, only to be used. Raises InputError: the configuration names no weights."""
+        return self.load(role, needed=True)[0].to(device, dtype).eval().requires_grad_(False)
 
 
 def _merged(model: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
