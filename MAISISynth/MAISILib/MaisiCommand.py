@@ -40,6 +40,8 @@ class MaisiCommand(ChildTask):
         self._sentence = ""
         self._temporary = temporary
         super().__init__(interpreter, command, *arguments)
+        if self.done:  # it could not be started
+            self.cancel()
 
     def poll(self) -> bool:
         """Take in what it printed, without blocking; True if anything changed."""
