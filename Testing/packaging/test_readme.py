@@ -38,11 +38,16 @@ def test_make_targets_exist(target):
     assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
 
 
-@pytest.mark.parametrize("stage", sorted(set(re.findall(r"python -m maisi\.train (\w+)", README))))
-def test_training_stages_exist(stage):
-    from maisi.train.__main__ import STAGES
+@pytest.mark.parametrize("preset", sorted(set(re.findall(r"^maisi train ([\w-]+) --run", README, re.MULTILINE))))
+def test_presets_exist(preset):
+    assert (ROOT / "MAISISynth" / "maisi" / "data" / "train" / f"{preset}.yaml").is_file()
 
-    assert stage in STAGES
+
+@pytest.mark.parametrize("subject", sorted(set(re.findall(r"^maisi evaluate (\w+)", README, re.MULTILINE))))
+def test_subjects_of_evaluation_exist(subject):
+    with pytest.raises(SystemExit) as end:
+        _parser().parse_args(["evaluate", subject, "--help"])
+    assert end.value.code == 0
 
 
 def test_figures_are_those_of_the_model_card():
