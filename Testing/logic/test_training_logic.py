@@ -128,7 +128,7 @@ def test_a_training_outlives_the_application_is_stopped_resumed_and_becomes_a_mo
     startInAnApplicationThatDies(a_config, a_run_folder)
     watcher = a_logic.attach(a_run_folder)
     assert watcher.view.status.state in ("starting", "running")
-    followUntil(watcher, 6)
+    followUntil(watcher, 3)
     assert "with 2 processes" in watcher.view.log
     assert drawnLosses(watcher)[0] == list(range(1, 1 + len(drawnLosses(watcher)[0])))
     with pytest.raises(JobError, match="stop it first"):
@@ -150,8 +150,6 @@ def test_a_training_outlives_the_application_is_stopped_resumed_and_becomes_a_mo
     a_logic.export([a_run_folder], "mine")
     assert "mine" in variants()
     assert parameterNode(slicer.mrmlScene).GetParameter("model") == "mine"
-    with pytest.raises(JobError, match="There is a model called mine already"):
-        a_logic.export([a_run_folder], "mine")
 
 
 def test_a_job_of_slurm_is_followed_and_stopped(a_logic, a_config, a_run_folder, a_cluster, monkeypatch):
