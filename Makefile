@@ -5,7 +5,7 @@ TORCH  ?= torch==2.13.0
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: setup demo web test lint clean
+.PHONY: setup demo web test test-web lint clean
 
 # Idempotent: does nothing when .venv is newer than what it is made from.
 setup: $(VENV)/.ready
@@ -30,6 +30,11 @@ test: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m pytest
+
+# The browser workbench with a real mouse, in the Chromium of the system
+test-web: setup
+	$(BIN)/python -m pip install --quiet --editable ".[test-web]"
+	$(BIN)/python -m pytest Testing/web
 
 lint: setup
 	$(BIN)/ruff check --fix .

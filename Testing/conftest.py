@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from helpers.grids import anOblique
+from helpers.slurm_cluster import NoSlurm, slurm_cluster
 from helpers.ssh_server import LoginRefused, SshServer, sshdProgram, sshServer
 from maisi.labels import find_label
 from maisi.volume import LabelVolume
@@ -39,6 +43,16 @@ def an_ssh_server(tmp_path_factory) -> SshServer:
         with sshServer(tmp_path_factory.mktemp("ssh")) as server:
             yield server
     except LoginRefused as reason:
+        pytest.skip(str(reason))
+
+
+@pytest.fixture(scope="session")
+def a_cluster() -> Iterator[Path]:
+    """A SLURM of one node, this machine; its slurm.conf, for the environment variable SLURM_CONF."""
+    try:
+        with slurm_cluster() as config:
+            yield config
+    except NoSlurm as reason:
         pytest.skip(str(reason))
 
 

@@ -10,6 +10,7 @@ import importlib.util
 import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 from packaging.requirements import Requirement
 
@@ -19,9 +20,9 @@ from MAISILib.Translate import _
 REQUESTER = "MAISI"
 
 
-def requirements() -> list[Requirement]:
-    """What maisi needs, from the requirements file."""
-    lines = (line.split("#")[0].strip() for line in REQUIREMENTS.read_text(encoding="utf-8").splitlines())
+def requirements(file: Path = REQUIREMENTS) -> list[Requirement]:
+    """What maisi needs, or what another requirements file lists."""
+    lines = (line.split("#")[0].strip() for line in file.read_text(encoding="utf-8").splitlines())
     return [Requirement(line) for line in lines if line]
 
 
@@ -30,8 +31,8 @@ def missing(needed: Sequence[Requirement] | None = None) -> list[Requirement]:
     return [requirement for requirement in needed or requirements() if not _isInstalled(requirement)]
 
 
-def ensure() -> None:
-    """Install what is missing, after asking the user; returns at once when nothing is.
+def ensure(needed: Sequence[Requirement] | None = None) -> None:
+    """Install what is missing of ``needed`` (default: all that maisi needs), after asking the user.
 
     PyTorch comes through the PyTorch extension where that is installed, since it knows the build for this computer's
     GPU; the rest through ``slicer.packaging`` (Slicer 5.12) or, before that, ``slicer.util.pip_install``.
@@ -40,16 +41,16 @@ def ensure() -> None:
         RuntimeError: the user declined, the installation did not help, or this is not the application.
         subprocess.CalledProcessError: pip failed.
     """
-    if not missing():
+    if not missing(needed):
         return
     slicer = sys.modules.get("slicer")
     if not hasattr(slicer, "app"):
-        names = " ".join(f'"{requirement}"' for requirement in missing())
+        names = " ".join(f'"{requirement}"' for requirement in missing(needed))
         raise RuntimeError(_("Python packages are missing; install them with: pip install {names}").format(names=names))
-    _installTorch()
-    if lacking := missing():
+    _installTorch(missing(needed))
+    if lacking := missing(needed):
         _install(slicer, lacking)
-    if (lacking := missing()) and not slicer.app.testingEnabled():
+    if (lacking := missing(needed)) and not slicer.app.testingEnabled():
         names = ", ".join(map(str, lacking))
         raise RuntimeError(_("These Python packages could not be installed: {names}").format(names=names))
 
@@ -61,12 +62,12 @@ def _isInstalled(requirement: Requirement) -> bool:
         return False
 
 
-def _installTorch() -> None:
-    lacking = [requirement for requirement in missing() if requirement.name == "torch"]
-    if lacking and importlib.util.find_spec("PyTorchUtils") is not None:
+def _installTorch(lacking: Sequence[Requirement]) -> None:
+    torch = [requirement for requirement in lacking if requirement.name == "torch"]
+    if torch and importlib.util.find_spec("PyTorchUtils") is not None:
         import PyTorchUtils
 
-        specifier = str(lacking[0].specifier)
+        specifier = str(torch[0].specifier)
         PyTorchUtils.PyTorchUtilsLogic().installTorch(askConfirmation=True, torchVersionRequirement=specifier)
 
 

@@ -6,8 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import slicer
-import vtk
-from slicer.util import VTKObservationMixin
 
 from MAISILib.Interpreter import Interpreter
 from MAISILib.Settings import Settings
@@ -19,6 +17,7 @@ from MAISISynthLib.EnvironmentPresenter import EnvironmentState
 from MAISISynthLib.HistoryPanel import HistoryPanel
 from MAISISynthLib.InputPanel import InputPanel
 from MAISISynthLib.PollPump import PollPump
+from MAISISynthLib.SceneChoices import SceneChoices
 from MAISISynthLib.SynthesisChoices import Choices, choicesOf
 from MAISISynthLib.SynthesisLogic import MAISISynthLogic
 from MAISISynthLib.SynthesisPanel import SynthesisPanel
@@ -26,7 +25,7 @@ from MAISISynthLib.VaryLogic import VaryLogic
 from MAISISynthLib.VaryPanel import VaryPanel
 
 
-class MAISISynthPanel(VTKObservationMixin):
+class MAISISynthPanel:
     """Controls the widgets of ``MAISISynth.ui``; ``enter`` it when the module is shown, ``exit`` when it is hidden."""
 
     def __init__(self, ui, logic: MAISISynthLogic, parametersOf: Callable[[slicer.vtkMRMLScene], Any]) -> None:
@@ -35,12 +34,7 @@ class MAISISynthPanel(VTKObservationMixin):
             ui: the named widgets, as ``slicer.util.childWidgetVariables`` gives them.
             parametersOf: gives the parameter node of a scene, see ``ParameterNode.synthesisParameters``.
         """
-        VTKObservationMixin.__init__(self)
         self.ui = ui
-        self._parametersOf = parametersOf
-        self._parameters: Any = None
-        self._connection: int | None = None  # of the parameter node with the widgets, while the module is shown
-        self._entered = False
         self._environmentState: EnvironmentState | None = None
         settings = Settings(slicer.app.userSettings())
         self._pump = PollPump()
@@ -54,10 +48,13 @@ class MAISISynthPanel(VTKObservationMixin):
         self._edits = EditPump(self.synthesis.presenter.edited)
         sections = self.inputs, self.synthesis, self.vary, self.environment
         self._pump.drive(*(section.presenter for section in sections))
-        scene = slicer.mrmlScene
-        self.addObserver(scene, scene.StartCloseEvent, self._onSceneStartClose)
-        for event in (scene.EndCloseEvent, scene.EndImportEvent):
-            self.addObserver(scene, event, self._onSceneEnd)
+        self._choices = SceneChoices(
+            ui,
+            parametersOf,
+            changed=lambda parameters: self._choose(choicesOf(parameters)),
+            closing=self._onSceneClosing,
+            opened=self.history.presenter.update,
+        )
         self._choose(Choices())
 
     # ---- what the module's widget calls
@@ -65,14 +62,13 @@ class MAISISynthPanel(VTKObservationMixin):
     def enter(self) -> None:
         """The module is shown."""
         self.editor.enter()  # first: nothing before it may keep it from being served
-        self._entered = True
-        self._connect()
+        self._choices.enter()
+        self.history.presenter.update()
         self.environment.presenter.update()
 
     def exit(self) -> None:
         """The module is hidden; a run goes on, and so does the automatic update."""
-        self._entered = False
-        self._disconnectGui()
+        self._choices.exit()
         self.editor.exit()
 
     def cleanup(self) -> None:
@@ -80,8 +76,7 @@ class MAISISynthPanel(VTKObservationMixin):
         self._pump.stop()
         self._edits.watch(None)
         self.compare.cleanup()
-        self._disconnect()
-        self.removeObservers()
+        self._choices.cleanup()
         self.environment.presenter.close()
         self.vary.presenter.close()
         self.synthesis.presenter.close()
@@ -97,51 +92,27 @@ class MAISISynthPanel(VTKObservationMixin):
         self, volumeNode: slicer.vtkMRMLScalarVolumeNode, before: slicer.vtkMRMLScalarVolumeNode | None
     ) -> None:
         """Show a CT, offer it as the one to change next, compare it with ``before``."""
-        self._parametersOf(slicer.mrmlScene).before = volumeNode
+        self._choices.parameters.before = volumeNode
         self.compare.showNew(before, volumeNode)
         self.history.presenter.update()
 
     def restore(self, choices: dict[str, Any]) -> None:
         """Choose these values of ``Choices``."""
-        parameters = self._parametersOf(slicer.mrmlScene)
+        parameters = self._choices.parameters
         with slicer.util.NodeModify(parameters):  # told once
             for name, value in choices.items():
                 setattr(parameters, name, value)
 
     def chooseModel(self, name: str) -> None:
         """The user chose a model."""
-        self._parametersOf(slicer.mrmlScene).model = name
+        self._choices.parameters.model = name
 
     def chooseDevice(self, name: str) -> None:
         """The user chose a device."""
         self.environment.presenter.setDevice(name)
         self.inputs.presenter.update()
 
-    # ---- the parameter node
-
-    def _connect(self) -> None:
-        """Follow the scene's parameter node, and while the module is shown connect the widgets with it."""
-        if self._parameters is None:
-            self._parameters = self._parametersOf(slicer.mrmlScene)
-            self.addObserver(self._parameters, vtk.vtkCommand.ModifiedEvent, self._onParameters)
-        if self._connection is None:
-            self._connection = self._parameters.connectGui(self.ui)
-        self._onParameters()
-        self.history.presenter.update()
-
-    def _disconnect(self) -> None:
-        self._disconnectGui()
-        if self._parameters is not None:
-            self.removeObserver(self._parameters, vtk.vtkCommand.ModifiedEvent, self._onParameters)
-            self._parameters = None
-
-    def _disconnectGui(self) -> None:
-        if self._connection is not None:
-            self._parameters.disconnectGui(self._connection)
-            self._connection = None
-
-    def _onParameters(self, _caller: Any = None, _event: str = "") -> None:
-        self._choose(choicesOf(self._parameters))
+    # ---- what has changed
 
     def _choose(self, choices: Choices) -> None:
         self._edits.watch(choices.segmentation)
@@ -162,12 +133,6 @@ class MAISISynthPanel(VTKObservationMixin):
 
     # ---- the scene
 
-    def _onSceneStartClose(self, _caller: slicer.vtkMRMLScene, _event: str) -> None:
-        self._disconnect()
+    def _onSceneClosing(self) -> None:
         self._choose(Choices())
         self.compare.setPair(None, None)
-
-    def _onSceneEnd(self, _caller: slicer.vtkMRMLScene, _event: str) -> None:
-        if self._entered:
-            self._disconnect()  # an import may have replaced the node
-            self._connect()

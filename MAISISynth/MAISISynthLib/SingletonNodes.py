@@ -1,4 +1,4 @@
-"""The nodes of which the module has one in every scene."""
+"""The nodes of which a module has one in every scene."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import slicer
 TAG = "MAISISynth"
 
 
-def parameterNode(scene: slicer.vtkMRMLScene) -> slicer.vtkMRMLScriptedModuleNode:
-    """The node that keeps the module's choices in the scene, as ``ScriptedLoadableModuleLogic`` makes it."""
-    node = _singleton(scene, "vtkMRMLScriptedModuleNode")
-    node.SetAttribute("ModuleName", TAG)
-    node.SetName(TAG)
+def parameterNode(scene: slicer.vtkMRMLScene, tag: str = TAG) -> slicer.vtkMRMLScriptedModuleNode:
+    """The node that keeps the choices of module ``tag`` in the scene, as ``ScriptedLoadableModuleLogic`` makes it."""
+    node = singletonNode(scene, "vtkMRMLScriptedModuleNode", tag)
+    node.SetAttribute("ModuleName", tag)
+    node.SetName(tag)
     return node
 
 
@@ -20,13 +20,14 @@ def editorNode(scene: slicer.vtkMRMLScene) -> slicer.vtkMRMLSegmentEditorNode:
 
     They are not those of the Segment Editor module: two widgets on one node would both react to every mouse event.
     """
-    return _singleton(scene, "vtkMRMLSegmentEditorNode")
+    return singletonNode(scene, "vtkMRMLSegmentEditorNode")
 
 
-def _singleton(scene: slicer.vtkMRMLScene, className: str) -> slicer.vtkMRMLNode:
-    node = scene.GetSingletonNode(TAG, className)
+def singletonNode(scene: slicer.vtkMRMLScene, className: str, tag: str = TAG) -> slicer.vtkMRMLNode:
+    """The one node of this class and tag; it is made where there is none."""
+    node = scene.GetSingletonNode(tag, className)
     if node is None:
         node = getattr(slicer, className)()
-        node.SetSingletonTag(TAG)
+        node.SetSingletonTag(tag)
         node = scene.AddNode(node)
     return node

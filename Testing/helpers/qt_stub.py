@@ -1,11 +1,12 @@
-"""Just enough of Qt and of Slicer's Python layer to run the panel's code; nothing is drawn.
+"""Just enough of Qt and of Slicer's Python layer to run the panels' code; nothing is drawn.
 
-The widgets are those that MAISISynth.ui names. Like PythonQt, a widget refuses properties and signals that its class
-does not have; like Qt, it tells its listeners when a property of note changes. This is no test of real widgets.
+The widgets are those that a module's .ui file names. Like PythonQt, a widget refuses properties and signals that its
+class does not have; like Qt, it tells its listeners when a property of note changes. This is no test of real widgets.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -15,8 +16,10 @@ import vtk
 
 from MAISISynthLib.SingletonNodes import parameterNode
 from MAISISynthLib.SynthesisChoices import Choices
+from MAISITrainLib.TrainChoices import TrainChoices
 
-UI_FILE = Path(__file__).parents[2] / "MAISISynth" / "Resources" / "UI" / "MAISISynth.ui"
+ROOT = Path(__file__).parents[2]
+CHOICES = {"MAISISynth": Choices, "MAISITrain": TrainChoices}  # the fields of each module's parameter node
 ANY = {"enabled", "visible", "toolTip"}
 # class -> property -> the signal that tells of it, or None
 PROPERTIES: dict[str, dict[str, str | None]] = {
@@ -92,6 +95,9 @@ class StubObject:
             if wanted == signal and not self.blocked:
                 slot(*arguments)
 
+    def moveCursor(self, where: str) -> None:
+        vars(self)["cursor"] = where
+
     def click(self) -> None:
         assert self.enabled
         assert self.visible
@@ -118,6 +124,10 @@ class StubComboBox(StubObject):
 
     def __init__(self, **values: Any) -> None:
         super().__init__("QComboBox", items=[], currentIndex=-1, **values)
+
+    @property
+    def count(self) -> int:
+        return len(self.items)
 
     def clear(self) -> None:
         self.items.clear()
@@ -146,6 +156,12 @@ class StubTable(StubObject):
 
     def setItem(self, row: int, column: int, item: str) -> None:
         self.rows[row][column] = item
+
+    def setCellWidget(self, row: int, column: int, widget: StubObject) -> None:
+        self.rows[row][column] = widget
+
+    def cellWidget(self, row: int, column: int) -> StubObject:
+        return self.rows[row][column]
 
     def currentRow(self) -> int:
         return self.row
@@ -208,16 +224,21 @@ class StubTimer(StubObject):
 
 
 class StubParameters:
-    """A parameter node: the fields of ``Choices``, kept beside the real MRML node, connected as the .ui file says."""
+    """A parameter node: the fields of the choices, kept beside the real MRML node, connected as the .ui file says.
 
-    def __init__(self, node, values: dict[str, Any]) -> None:
-        vars(self).update(node=node, values=values, widgets={})
+    The real wrapper caches values, so that observers of one wrapper would see old values after a change through
+    another: here that is refused. ``connected``: wrapper by node, of those that are connected with widgets.
+    """
+
+    def __init__(self, module: str, node, values: dict[str, Any], connected: dict[Any, StubParameters]) -> None:
+        vars(self).update(module=module, node=node, values=values, widgets={}, connected=connected)
 
     def __getattr__(self, name: str) -> Any:
         return self.values[name]
 
     def __setattr__(self, name: str, value: Any) -> None:
-        assert name in Choices.__dataclass_fields__
+        assert name in CHOICES[self.module].__dataclass_fields__
+        assert self.connected.get(self.node, self) is self, "a change through another wrapper"
         if self.values[name] != value:
             self.values[name] = value
             self.node.Modified()
@@ -235,7 +256,8 @@ class StubParameters:
         self.node.RemoveObserver(tag)
 
     def connectGui(self, ui) -> int:
-        for element in ElementTree.parse(UI_FILE).iter("widget"):
+        self.connected[self.node] = self
+        for element in _elements(self.module):
             if name := element.findtext("property[@name='SlicerParameterName']/string"):
                 self.widgets[name] = widget = getattr(ui, element.get("name"))
                 self._toWidget(name, widget)
@@ -245,6 +267,7 @@ class StubParameters:
         return self.node.AddObserver(vtk.vtkCommand.ModifiedEvent, lambda *_event: self._toWidgets())
 
     def disconnectGui(self, tag: int) -> None:
+        del self.connected[self.node]
         self.node.RemoveObserver(tag)
         for widget in self.widgets.values():
             widget.slots[:] = [slot for slot in widget.slots if slot[1].__module__ != __name__]
@@ -257,23 +280,26 @@ class StubParameters:
     def _toWidget(self, name: str, widget: StubObject) -> None:
         if widget.kind == "qMRMLNodeComboBox":
             widget.setCurrentNode(self.values[name])
-        elif widget.kind in ("QSpinBox", "QCheckBox"):
-            setattr(widget, "value" if widget.kind == "QSpinBox" else "checked", self.values[name])
+        elif widget.kind in ("QSpinBox", "QCheckBox", "ctkSliderWidget"):
+            setattr(widget, "checked" if widget.kind == "QCheckBox" else "value", self.values[name])
 
 
 class StubParameterNodes:
     """Gives the parameter node of a scene, always with the values it had."""
 
-    def __init__(self) -> None:
+    def __init__(self, module: str = "MAISISynth") -> None:
+        self._module = module
         self._values: dict[Any, dict[str, Any]] = {}
+        self._connected: dict[Any, StubParameters] = {}
 
     def __call__(self, scene) -> StubParameters:
-        node = parameterNode(scene)
-        return StubParameters(node, self._values.setdefault(node, vars(Choices()).copy()))
+        node = parameterNode(scene, self._module)
+        values = self._values.setdefault(node, vars(CHOICES[self._module]()).copy())
+        return StubParameters(self._module, node, values, self._connected)
 
 
-def stubUi() -> SimpleNamespace:
-    """The widgets of MAISISynth.ui by name, with the values that stand there."""
+def stubUi(module: str = "MAISISynth") -> SimpleNamespace:
+    """The widgets of a module's .ui file by name, with the values that stand there."""
     kinds = {
         "qMRMLNodeComboBox": StubNodeComboBox,
         "QComboBox": StubComboBox,
@@ -281,7 +307,7 @@ def stubUi() -> SimpleNamespace:
         "qMRMLSegmentEditorWidget": StubEditor,
     }
     widgets = {}
-    for element in ElementTree.parse(UI_FILE).iter("widget"):
+    for element in _elements(module):
         kind, values = element.get("class"), {}
         for given in element.findall("property"):
             if given.get("name") in ANY | set(PROPERTIES[kind]):
@@ -289,6 +315,10 @@ def stubUi() -> SimpleNamespace:
                 values[given.get("name")] = NUMBERS.get(value.tag, str)(value.text or "")
         widgets[element.get("name")] = kinds[kind](**values) if kind in kinds else StubObject(kind, **values)
     return SimpleNamespace(**widgets)
+
+
+def _elements(module: str) -> Iterator[ElementTree.Element]:
+    return ElementTree.parse(ROOT / module / "Resources" / "UI" / f"{module}.ui").iter("widget")
 
 
 def stubModules() -> dict[str, ModuleType]:
@@ -301,6 +331,7 @@ def stubModules() -> dict[str, ModuleType]:
     qt = ModuleType("qt")
     qt.QTimer = StubTimer
     qt.QTableWidget, qt.QTableWidgetItem = StubTable, str
+    qt.QComboBox, qt.QLineEdit, qt.QWidget = StubComboBox, lambda: StubObject("QLineEdit"), StubObject
     qt.clipboard = []
     qt.cursors = []
     qt.QApplication = SimpleNamespace(
@@ -309,6 +340,7 @@ def stubModules() -> dict[str, ModuleType]:
         restoreOverrideCursor=qt.cursors.pop,
     )
     qt.Qt = SimpleNamespace(WaitCursor="wait")
+    qt.QTextCursor = SimpleNamespace(End="end")
     qt.opened = []
     qt.QDesktopServices = SimpleNamespace(openUrl=qt.opened.append)
     qt.QUrl = SimpleNamespace(fromLocalFile=str)

@@ -12,6 +12,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from MAISILib import Dependencies
+from MAISITrainLib.Requirements import FILE
 
 PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
 
@@ -87,6 +88,14 @@ def test_requirements_file_says_the_same_as_the_package():
     }
 
 
+def test_requirements_file_of_training_says_the_same_as_the_extras():
+    text = PYPROJECT.read_text()
+    extras = "".join(re.search(rf"^{name} = \[(.*?)^\]", text, re.M | re.S).group(1) for name in ("train", "evaluate"))
+    assert set(map(str, Dependencies.requirements(FILE))) == {
+        str(Requirement(found)) for found in re.findall(r'"(.*?)"', extras)
+    }
+
+
 def test_nothing_is_missing_where_the_tests_run():
     assert Dependencies.missing() == []
     Dependencies.ensure()
@@ -150,6 +159,12 @@ def test_installer_that_is_skipped_in_testing_mode_is_no_error(an_application):
     an_application.slicer.packaging.pip_ensure = lambda needed, requester: None
     an_application.slicer.app.testingEnabled = lambda: True
     Dependencies.ensure()
+
+
+def test_what_else_is_needed_is_installed_too(an_application):
+    an_application.withNewInstaller()
+    Dependencies.ensure([Requirement("pydantic>=2.7"), Requirement("numpy>=1")])
+    assert an_application.installs == [("pip_ensure", ["pydantic>=2.7"])]
 
 
 def test_outside_the_application_the_command_is_told(an_application):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,8 +13,12 @@ import pytest
 ROOT = Path(__file__).parents[2]
 SYNTH = ROOT / "MAISISynth"
 BACKEND = SYNTH / "maisi"
-SLICER_FACING = [SYNTH / name for name in ("MAISILib", "MAISISynthLib", "MAISIWebLib", "SegmentEditorTumorLib")]
-MODULE_FILES = [SYNTH / "MAISISynth.py"]
+TRAIN = ROOT / "MAISITrain"
+SLICER_FACING = [
+    *(SYNTH / name for name in ("MAISILib", "MAISISynthLib", "MAISIWebLib", "SegmentEditorTumorLib")),
+    TRAIN / "MAISITrainLib",
+]
+MODULE_FILES = [SYNTH / "MAISISynth.py", TRAIN / "MAISITrain.py"]
 OURS = {"maisi", *(folder.name for folder in SLICER_FACING)}
 SLICER = {"slicer", "vtk", "vtkmodules", "qt", "ctk"}
 MAY_USE_QT = ("Panel", "Widget", "Effect", "Pump")
@@ -57,15 +62,20 @@ def test_slicer_facing_code_has_no_qt_but_in_panels_and_no_deep_learning(path):
         assert not imports(path) & {"qt", "ctk"}
 
 
-@pytest.mark.parametrize("path", sources(SYNTH / "MAISILib", SYNTH / "MAISISynthLib"), ids=name)
-def test_the_module_does_not_know_the_browser(path):
+@pytest.mark.parametrize("path", sources(SYNTH / "MAISILib", SYNTH / "MAISISynthLib", TRAIN), ids=name)
+def test_the_modules_do_not_know_the_browser(path):
     """trame is no dependency of the extension."""
     assert not imports(path) & {"MAISIWebLib", "trame", "trame_slicer"}
 
 
 @pytest.mark.parametrize("path", sources(SYNTH / "MAISILib"), ids=name)
 def test_the_shared_library_does_not_know_its_users(path):
-    assert "MAISISynthLib" not in imports(path)
+    assert not imports(path) & {"MAISISynthLib", "MAISITrainLib"}
+
+
+@pytest.mark.parametrize("path", sources(SYNTH / "MAISISynthLib", SYNTH / "MAISIWebLib"), ids=name)
+def test_synthesis_does_not_know_training(path):
+    assert "MAISITrainLib" not in imports(path)
 
 
 @pytest.mark.parametrize("path", MODULE_FILES, ids=name)
@@ -86,7 +96,9 @@ def test_module_files_are_thin(path):
 def loadedBy(statement: str, *names: str) -> set[str]:
     """Which of ``names`` a fresh Python has imported after ``statement``."""
     code = f"import sys\n{statement}\nprint(*(set({names!r}) & set(sys.modules)))"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=SYNTH)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (SYNTH, TRAIN)))}
+    command = [sys.executable, "-c", code]
+    run = subprocess.run(command, capture_output=True, text=True, check=True, cwd=SYNTH, env=environment)
     return set(run.stdout.split())
 
 
@@ -112,9 +124,11 @@ def test_both_ends_of_a_connection_are_standard_library_only(path):
 def test_what_the_application_imports_of_the_backend_needs_only_what_slicer_has():
     """Slicer's Python brings numpy and scipy; the rest is for the child process."""
     pytest.importorskip("slicer", reason="slicer-core is not installed: run `make setup`")
-    presenters = (path.stem for path in (SYNTH / "MAISISynthLib").glob("*Presenter.py"))
-    statement = "; ".join(f"import MAISISynthLib.{presenter}" for presenter in presenters)
-    assert loadedBy(statement, "torch", "monai", "nibabel", "SimpleITK", "tqdm", "psutil") == set()
+    folders = (SYNTH / "MAISISynthLib", TRAIN / "MAISITrainLib")
+    presenters = (f"{folder.name}.{path.stem}" for folder in folders for path in folder.glob("*Presenter.py"))
+    statement = "; ".join(f"import {presenter}" for presenter in presenters)
+    foreign = ("torch", "monai", "nibabel", "SimpleITK", "tqdm", "psutil", "pydantic", "yaml")
+    assert loadedBy(statement, *foreign) == set()
 
 
 def unmarkedStrings(path: Path) -> list[str]:

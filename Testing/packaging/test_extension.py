@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-MODULE = ROOT / "MAISISynth"
+MODULES = ("MAISISynth", "MAISITrain")
 LEFT_OUT = ("__pycache__", ".egg-info", "CMakeLists.txt", ".ruff_cache", ".pytest_cache")
 SCHEMA_FIELDS = {
     "$schema": str,
@@ -28,16 +28,22 @@ SCHEMA_FIELDS = {
 }
 
 
-def cmakeList(name: str) -> list[str]:
-    """The entries of a ``set(name ...)`` in the module's CMakeLists.txt."""
-    text = (MODULE / "CMakeLists.txt").read_text(encoding="utf-8")
+def cmakeList(module: str, name: str) -> list[str]:
+    """The entries of a ``set(name ...)`` in a module's CMakeLists.txt."""
+    text = (ROOT / module / "CMakeLists.txt").read_text(encoding="utf-8")
     body = re.search(rf"set\({name}\n(.*?)\n\s*\)", text, re.DOTALL).group(1)
-    return [line.strip().replace("${MODULE_NAME}", "MAISISynth") for line in body.splitlines() if line.strip()]
+    return [line.strip().replace("${MODULE_NAME}", module) for line in body.splitlines() if line.strip()]
 
 
-def tree() -> set[str]:
+def installed(module: str) -> list[str]:
+    """All files of a module that Slicer installs."""
+    return cmakeList(module, "MODULE_PYTHON_SCRIPTS") + cmakeList(module, "MODULE_PYTHON_RESOURCES")
+
+
+def tree(module: str) -> set[str]:
     """Every file of the module folder that is to be installed."""
-    files = (path.relative_to(MODULE).as_posix() for path in MODULE.rglob("*") if path.is_file())
+    folder = ROOT / module
+    files = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
     return {file for file in files if not any(part in file for part in LEFT_OUT)}
 
 
@@ -52,33 +58,46 @@ def pngSize(path: Path) -> tuple[int, int]:
     return struct.unpack(">II", head[16:24])
 
 
-def test_cmake_lists_equal_the_tree():
-    listed = cmakeList("MODULE_PYTHON_SCRIPTS") + cmakeList("MODULE_PYTHON_RESOURCES")
-    assert sorted(tree() - set(listed)) == [], "files that would be missing in the package"
-    assert sorted(set(listed) - tree()) == [], "listed files that do not exist"
+@pytest.mark.parametrize("module", MODULES)
+def test_cmake_lists_equal_the_tree(module):
+    listed, files = installed(module), tree(module)
+    assert sorted(files - set(listed)) == [], "files that would be missing in the package"
+    assert sorted(set(listed) - files) == [], "listed files that do not exist"
     assert len(listed) == len(set(listed))
 
 
-def test_cmake_lists_are_sorted_by_kind():
-    assert all(file.endswith(".py") for file in cmakeList("MODULE_PYTHON_SCRIPTS"))
-    assert not any(file.endswith(".py") for file in cmakeList("MODULE_PYTHON_RESOURCES"))
-    for name in ("MODULE_PYTHON_SCRIPTS", "MODULE_PYTHON_RESOURCES"):
-        assert not any(".." in file or file.startswith("/") for file in cmakeList(name))
+@pytest.mark.parametrize("module", MODULES)
+def test_cmake_lists_are_sorted_by_kind(module):
+    assert all(file.endswith(".py") for file in cmakeList(module, "MODULE_PYTHON_SCRIPTS"))
+    assert not any(file.endswith(".py") for file in cmakeList(module, "MODULE_PYTHON_RESOURCES"))
+    assert not any(".." in file or file.startswith("/") for file in installed(module))
 
 
-def test_no_stray_python_file_is_taken_for_a_module():
+def test_modules_are_installed_into_one_folder_without_a_clash():
+    listed = [file for module in MODULES for file in installed(module)]
+    assert sorted(listed) == sorted(set(listed))
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_modules_are_built(module):
+    assert f"add_subdirectory({module})" in (ROOT / "CMakeLists.txt").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_no_stray_python_file_is_taken_for_a_module(module):
     """Slicer tries every .py file directly in a module folder as a module."""
-    assert [path.name for path in MODULE.glob("*.py")] == ["MAISISynth.py"]
+    assert [path.stem for path in (ROOT / module).glob("*.py")] == [module]
 
 
 @pytest.fixture(scope="module")
 def an_installed_copy(tmp_path_factory) -> Path:
     """The listed files alone, as Slicer installs them: one flat folder, relative paths kept."""
     folder = tmp_path_factory.mktemp("qt-scripted-modules")
-    for file in cmakeList("MODULE_PYTHON_SCRIPTS") + cmakeList("MODULE_PYTHON_RESOURCES"):
-        target = folder / file
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(MODULE / file, target)
+    for module in MODULES:
+        for file in installed(module):
+            target = folder / file
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / module / file, target)
     return folder
 
 
@@ -86,7 +105,8 @@ def runIn(folder: Path, code: str) -> subprocess.CompletedProcess:
     """A Python that sees the copy and installed libraries, but neither the source tree nor an editable install."""
     guard = f"""
 import sys
-sys.path = [{str(folder)!r}, *(path for path in sys.path if {str(MODULE)!r} not in path)]
+ours = {[str(ROOT / module) for module in MODULES]!r}
+sys.path = [{str(folder)!r}, *(path for path in sys.path if not any(place in path for place in ours))]
 sys.meta_path = [finder for finder in sys.meta_path if "editable" not in str(finder)]
 """
     command = [sys.executable, "-c", guard + code]
@@ -103,7 +123,7 @@ folder = pathlib.Path({str(an_installed_copy)!r})
 for path in sorted(folder.rglob("*.py")):
     name = ".".join(path.relative_to(folder).with_suffix("").parts).removesuffix(".__init__")
     skipped = ("Panel", "Pump", "Widget", "ParameterNode", "__main__")
-    if name == "MAISISynth" or name.startswith(elsewhere) or name.endswith(skipped):
+    if name in {MODULES!r} or name.startswith(elsewhere) or name.endswith(skipped):
         continue
     module = importlib.import_module(name)
     assert pathlib.Path(module.__file__).is_relative_to(folder), module.__file__
@@ -116,11 +136,13 @@ print("all imported")
 def test_shipped_files_are_found_in_the_installed_copy(an_installed_copy):
     code = """
 from MAISILib.ResourcePaths import REQUIREMENTS
+from MAISITrainLib.Requirements import FILE
 from maisi.labels import LABELS
-print(REQUIREMENTS.is_file(), len(LABELS) > 100)
+from maisi.train.presets import titles
+print(REQUIREMENTS.is_file(), FILE.is_file(), len(LABELS) > 100, "controlnet" in titles())
 """
     run = runIn(an_installed_copy, code)
-    assert run.stdout.split() == ["True", "True"], run.stderr
+    assert run.stdout.split() == ["True"] * 4, run.stderr
 
 
 def test_catalog_entry_is_as_the_index_wants_it():
@@ -154,8 +176,9 @@ def test_pictures_of_the_catalog_exist_here(setting):
         assert min(width, height) >= 128
 
 
-def test_module_has_an_icon():
-    assert pngSize(MODULE / "Resources" / "Icons" / "MAISISynth.png") == (128, 128)
+@pytest.mark.parametrize("module", MODULES)
+def test_modules_have_an_icon(module):
+    assert pngSize(ROOT / module / "Resources" / "Icons" / f"{module}.png") == (128, 128)
 
 
 def test_license_is_apache_2():

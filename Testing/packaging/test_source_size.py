@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FILES = sorted((ROOT / "MAISISynth").rglob("*.py"))
+FILES = sorted(path for module in ("MAISISynth", "MAISITrain") for path in (ROOT / module).rglob("*.py"))
 MAX_FILE, MAX_FUNCTION = 320, 60
 
 

@@ -173,7 +173,7 @@ def test_dice_gives_another_seed(a_panel):
 def test_model_and_device_are_chosen(a_panel, an_application):
     ui = a_panel.ui
     assert ui.modelComboBox.items == [("Embedded CT model, version 0", "embedded")]
-    a_panel._parameters.model = "rflow-ct"
+    a_panel._choices.parameters.model = "rflow-ct"
     assert ui.modelComboBox.items[ui.modelComboBox.currentIndex] == ("rflow-ct (not installed)", "rflow-ct")
     ui.modelComboBox.choose("embedded")
     assert a_panel.inputs.presenter.choices.model == "embedded"
@@ -262,7 +262,7 @@ def a_batch(a_panel, a_segmentation_with_liver_and_tumor, monkeypatch, tmp_path)
     write_tiny_model(tmp_path)
     ui = a_panel.ui
     ui.segmentationSelector.setCurrentNode(a_segmentation_with_liver_and_tumor)
-    a_panel._parameters.model, a_panel._parameters.steps = "tiny", 1
+    a_panel._choices.parameters.model, a_panel._choices.parameters.steps = "tiny", 1
     ui.varyCasesSpinBox.value = 2
     ui.varyOrgansLineEdit.text = "liver"
     ui.varySizesLineEdit.text = "9"

@@ -76,6 +76,38 @@ def test_there_is_no_ct_to_download_before_there_is_one(a_window):
     assert "v-list-item--disabled" in a_window.page.locator("[id='get-ct.nii.gz']").get_attribute("class")
 
 
+def test_a_tumor_is_dragged_stretched_turned_and_copied(a_window, an_anatomy):
+    """Ends as it began, by undoing all."""
+    window, (_here, there) = a_window, twoPlacesInTheLiver(an_anatomy)
+    lists = [window.tumors()]
+    start = there + np.array([0, -20, 0])
+    window.click("#place")
+    window.clickAt(start)
+    lists.append(window.waitForTumors(len(lists[0]) + 1))
+    (name,) = set(lists[1]) - set(lists[0])
+    window.waitUntilStill()
+    before = window.picture()
+    window.drag(start, there)
+    window.waitFor(lambda: window.picture() != before)
+    window.waitUntilStill()
+    lists.append(window.tumors())
+    moved = window.volume(name)
+    window.drag(there + np.array([10, 0, 0]), there + np.array([16, 0, 0]))
+    stretched = window.waitForVolume(name, lambda volume: volume > 1.3 * moved)
+    lists.append(window.tumors())
+
+    window.click("#turn")
+    window.click("#turn-coronal")
+    window.waitFor(lambda: window.tumors() != lists[-1])
+    assert window.volume(name) == pytest.approx(stretched, rel=0.15)
+    lists.append(window.tumors())
+    window.click("#duplicate")
+    window.waitForTumors(len(lists[0]) + 2)
+    for listed in reversed(lists):  # one step of undo for each act
+        window.click("#undo")
+        window.waitFor(lambda listed=listed: window.tumors() == listed)
+
+
 def test_paint_place_synthesize_grow_synthesize_the_change_and_undo(a_window, an_anatomy, tmp_path):
     window, (here, there) = a_window, twoPlacesInTheLiver(an_anatomy)
     window.click("#place")
@@ -120,37 +152,6 @@ def test_paint_place_synthesize_grow_synthesize_the_change_and_undo(a_window, an
     window.waitForVolume("hepatic tumor", lambda volume: volume == placed)
     window.click("#redo")
     window.waitForVolume("hepatic tumor", lambda volume: placed < volume < grown)
-
-
-def test_a_tumor_is_dragged_stretched_turned_and_copied(a_window, an_anatomy):
-    window, (_here, there) = a_window, twoPlacesInTheLiver(an_anatomy)
-    lists = [window.tumors()]
-    start = there + np.array([0, -20, 0])
-    window.click("#place")
-    window.clickAt(start)
-    lists.append(window.waitForTumors(len(lists[0]) + 1))
-    (name,) = set(lists[1]) - set(lists[0])
-    window.waitUntilStill()
-    before = window.picture()
-    window.drag(start, there)
-    window.waitFor(lambda: window.picture() != before)
-    window.waitUntilStill()
-    lists.append(window.tumors())
-    moved = window.volume(name)
-    window.drag(there + np.array([10, 0, 0]), there + np.array([16, 0, 0]))
-    stretched = window.waitForVolume(name, lambda volume: volume > 1.3 * moved)
-    lists.append(window.tumors())
-
-    window.click("#turn")
-    window.click("#turn-coronal")
-    window.waitFor(lambda: window.tumors() != lists[-1])
-    assert window.volume(name) == pytest.approx(stretched, rel=0.15)
-    lists.append(window.tumors())
-    window.click("#duplicate")
-    window.waitForTumors(len(lists[0]) + 2)
-    for listed in reversed(lists):  # one step of undo for each act
-        window.click("#undo")
-        window.waitFor(lambda listed=listed: window.tumors() == listed)
 
 
 def test_cancel_in_the_middle_and_a_scene_that_reopens(a_window, an_anatomy, a_scene, tmp_path):

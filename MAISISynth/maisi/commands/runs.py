@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import itertools
 from pathlib import Path
 
 from maisi.commands.console import print_notes, print_rows
 from maisi.commands.parsing import add_command
+from maisi.durations import duration
 from maisi.errors import InputError
 from maisi.train.metrics import Metrics
 from maisi.train.run_folder import RunFolder, Status, find_runs
@@ -45,15 +45,6 @@ def _row(run: RunFolder, status: Status) -> tuple[str, ...]:
     losses = _figure(metrics.last("train").get("loss")), _figure(metrics.last("validation").get("score"))
     stage = str(run.facts()["config"].get("stage", ""))
     return (str(run.path), stage, status.state, step, f"{status.epoch:.1f}", left, *losses, best)
-
-
-def duration(seconds: float) -> str:
-    """In words, such as "2 d 3 h" or "45 s"."""
-    units = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
-    for (name, length), (next_name, next_length) in itertools.pairwise(units):
-        if seconds >= length:
-            return f"{int(seconds // length)} {name} {int(seconds % length // next_length)} {next_name}"
-    return f"{int(seconds)} s"
 
 
 def _figure(value: float | None) -> str:

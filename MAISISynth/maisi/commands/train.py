@@ -19,6 +19,7 @@ _USAGE = """maisi train CONFIG --run DIR [options]    CONFIG: a file or a preset
        maisi train --run DIR --resume            go on with a training
        maisi train export RUN... --name NAME     make a model of what runs have trained
        maisi train presets                       list the presets
+       maisi train show CONFIG [--set A.B=VALUE] print a whole configuration as JSON, checked
        maisi train schema STAGE                  print the JSON schema of a stage's configuration"""
 
 _LAUNCHERS = {
@@ -71,6 +72,10 @@ def _train(given: argparse.Namespace) -> None:
         from maisi.train.config import json_schema
 
         print(json.dumps(json_schema(words[1]), indent=1))
+    elif words[:1] == ["show"] and len(words) == 2:
+        from maisi.train.config import load_config
+
+        print(json.dumps(load_config(words[1], given.changes).model_dump(mode="json"), indent=1))
     elif given.run is None or len(words) > 1 or bool(words) == given.resume:
         raise InputError("Give a configuration and --run DIR, or --run DIR --resume (see: maisi train --help).")
     else:
@@ -88,10 +93,10 @@ def _export(given: argparse.Namespace) -> None:
 
 
 def _print_presets() -> None:
-    from maisi.train.config import presets
+    from maisi.train.presets import titles
 
-    for name, path in presets().items():
-        print(f"{name:32}{path.read_text(encoding='utf-8').splitlines()[0].lstrip('# ')}")
+    for name, title in titles().items():
+        print(f"{name:32}{title}")
 
 
 def _start(given: argparse.Namespace) -> None:

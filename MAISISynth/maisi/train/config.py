@@ -25,10 +25,9 @@ from pydantic import (
 
 from maisi.errors import InputError
 from maisi.train.data.settings import DataConfig
+from maisi.train.presets import presets
 from maisi.train.section import Section
 from maisi.train.stages.sections import SECTIONS, NetworkConfig
-
-PRESETS = Path(__file__).parents[1] / "data" / "train"
 
 
 class RunConfig(Section):
@@ -113,11 +112,6 @@ def _config_class(stage: str) -> type[TrainConfig]:
         stage: (section, Field(default_factory=section, description=section.__doc__)),
     }
     return create_model(f"TrainConfig_{stage}", __base__=TrainConfig, **fields)
-
-
-def presets() -> dict[str, Path]:
-    """The configurations that ship with the program, by name."""
-    return {path.stem: path for path in sorted(PRESETS.glob("*.yaml"))}
 
 
 def load_config(source: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:

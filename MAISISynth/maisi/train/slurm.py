@@ -16,7 +16,7 @@ from maisi.train.run_folder import RunFolder, Status
 
 # SIGTERM comes some minutes before the time limit; the training stops with a checkpoint, and the job queues again.
 _SCRIPT = """#!/bin/bash
-#SBATCH --job-name=maisi-{name}
+#SBATCH --job-name={name}
 #SBATCH --nodes={nodes}
 #SBATCH --ntasks-per-node=1
 #SBATCH --output={log}
@@ -55,7 +55,7 @@ def write_job(
     variables = {**ENVIRONMENT, LAUNCHED: "1", "PYTHONPATH": environment(1)["PYTHONPATH"]}
     quoted = {name: shlex.quote(str(path.resolve())) for name, path in _files(run).items()}
     text = _SCRIPT.format(
-        name=run.name,
+        name=shlex.quote(f"maisi-{run.name}"),
         nodes=processes.nodes,
         options="".join(f"#SBATCH {option}\n" for option in options),
         exports="\n".join(f"export {name}={shlex.quote(value)}" for name, value in variables.items()),

@@ -7,7 +7,8 @@ import json
 import pytest
 
 from maisi.errors import InputError
-from maisi.train.config import json_schema, load_config, make_config, presets
+from maisi.train.config import json_schema, load_config, make_config
+from maisi.train.presets import presets
 from maisi.train.stages.sections import SECTIONS
 
 VALUES = {"stage": "diffusion", "run": {"steps": 5}, "data": {"prepared": "here"}}

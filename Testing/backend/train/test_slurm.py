@@ -7,20 +7,10 @@ import subprocess
 import pytest
 
 from helpers.processes import waitUntil
-from helpers.slurm_cluster import NoSlurm, slurm_cluster
 from helpers.training import TINY, final_state, losses, make_run, wait_for_end, wait_for_step
 from maisi.errors import InputError
 from maisi.train.launch import Processes
 from maisi.train.slurm import job_state, live_status, stop, submit, write_job
-
-
-@pytest.fixture(scope="module")
-def a_cluster():
-    try:
-        with slurm_cluster() as config:
-            yield config
-    except NoSlurm as reason:
-        pytest.skip(str(reason))
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ import yaml
 from helpers.command_line import refused, run_maisi
 from helpers.training import wait_for_end
 from maisi import cli
-from maisi.commands.runs import duration
-from maisi.train.config import presets
+from maisi.durations import duration
 from maisi.train.metrics import append_row
+from maisi.train.presets import presets
 from maisi.train.run_folder import RunFolder, Status
 
 
@@ -72,6 +72,7 @@ def test_a_training_in_this_process_fails_with_the_sentence(a_config, tmp_path):
         (("CONFIG", "--run", "RUN", "--nproc", "2", "--launcher", "here"), "--launcher here is this process alone"),
         (("nowhere", "--run", "RUN"), "no such preset; presets: autoencoder-128"),
         (("schema", "gan"), "There is no stage 'gan' to train"),
+        (("show", "controlnet"), "controlnet: data.prepared is missing"),
         (("export", "RUN", "--name", "mine"), "is no run with weights"),
         (("export", "RUN"), "Give at least one run, and --name NAME"),
     ],
@@ -138,3 +139,14 @@ def test_presets_and_schemas_are_printed(capsys):
 )
 def test_durations_are_told_in_two_units(seconds, words):
     assert duration(seconds) == words
+
+
+def test_a_whole_configuration_is_printed(capsys, tmp_path):
+    """What a preset says, what is changed, and the defaults of the rest."""
+    changes = [f"data.prepared={tmp_path}", "run.epochs=7"]
+    assert cli.main(["train", "show", "controlnet", *(f"--set={change}" for change in changes)]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["stage"] == "controlnet"
+    assert shown["run"]["epochs"] == 7
+    assert shown["run"]["clip"] == 1
+    assert shown["optimizer"]["learning_rate"] == 5e-5
