@@ -31,7 +31,7 @@ class Heartbeat:
     def __exit__(self, *_: object) -> None:
         self._end.set()
         self._thread.join()
-        self._write()
+        self._repeat()
 
     def set(self, **changes: Any) -> None:
         """Change fields of the status; they are written with the next beat."""
@@ -45,6 +45,11 @@ class Heartbeat:
 
     def _beat(self) -> None:
         while not self._end.wait(SECONDS):
+            self._repeat()
+
+    def _repeat(self) -> None:
+        """An end is told once: told again it could pass for that of a sitting that was started meanwhile."""
+        if not self._status.has_ended:
             self._write()
 
     def _write(self) -> None:

@@ -17,6 +17,7 @@ from maisi.files import read_image
 from maisi.train.averages import Averages
 from maisi.train.checkpoint import read_checkpoint, save_checkpoint
 from maisi.train.config import OptimizerConfig
+from maisi.train.heartbeat import Heartbeat
 from maisi.train.launch import Processes, launch
 from maisi.train.metrics import Metrics
 from maisi.train.ranks import Ranks
@@ -251,3 +252,12 @@ def test_the_polynomial_of_the_released_code():
         assert learning_rate(config, Progress(step, step / 30), 1) == pytest.approx(optimizer.param_groups[0]["lr"])
         optimizer.step()
         reference.step()
+
+
+def test_an_end_is_told_once(tmp_path):
+    """Told again, it would pass for the end of a sitting that was started meanwhile."""
+    run, _ = make_run(tmp_path)
+    with Heartbeat(run) as heartbeat:
+        heartbeat.say(state="stopped")
+        told = run.last_status().time
+    assert run.last_status().time == told
