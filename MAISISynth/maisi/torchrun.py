@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import maisi
-from maisi.errors import MaisiError
+from maisi.errors import Cancelled, MaisiError
 
 POLL_SECONDS = 0.3
 
@@ -50,3 +50,28 @@ def environment(count: int) -> dict[str, str]:
     paths = [str(Path(maisi.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
     threads = str(max((os.cpu_count() or 1) // count, 1))
     return {"OMP_NUM_THREADS": threads, **os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+
+
+def run_share(work: Callable[[int, int, Callable[[], bool]], None]) -> int:
+    """In a process that torchrun started: ``work(rank, world, cancelled)``, cancelled once torchrun is gone.
+
+    Returns:
+        The exit code: 0 also where cases failed, since another code would end the other processes.
+    """
+    rank, world, launcher = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1)), os.getppid()
+    try:
+        work(rank, world, lambda: os.getppid() != launcher)
+    except Cancelled:
+        return 130
+    except MaisiError as error:
+        print(f"maisi: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def own_device(wanted: str) -> str:
+    """The GPU of this process, where there are some and ``wanted`` is "auto"."""
+    import torch
+
+    count = torch.cuda.device_count() if wanted == "auto" else 0
+    return f"cuda:{int(os.environ.get('LOCAL_RANK', 0)) % count}" if count else wanted
