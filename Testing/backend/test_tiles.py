@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from helpers.tiny_model import NETWORKS, fill_zeros
-from maisi.models.fast import accelerate, use_native_group_norm
+from maisi.models.fast import accelerate, use_native_kernels
 from maisi.models.networks import build_networks
 from maisi.models.norms import Statistics
 from maisi.tiling.chain import Chain, decoder_chain, embedding_chain, encoder_chain
@@ -136,7 +136,7 @@ def test_accelerated_networks_can_be_tiled(latents):
 def test_in_bfloat16_tiles_are_as_close_as_the_whole(an_autoencoder, latents):
     exact = an_autoencoder.decode(latents)
     half = randomized(build_networks({"autoencoder": AUTOENCODER})["autoencoder"]).bfloat16()
-    use_native_group_norm(half)
+    use_native_kernels(half)
     chain = decoder_chain(half)
     whole = half.decode(latents.bfloat16())
     parts = tiled(chain, latents.bfloat16(), Tiles(3, all_cuts(chain)))

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import torch
 import torch.nn.functional as F
 from monai.apps.generation.maisi.networks.autoencoderkl_maisi import MaisiGroupNorm3D, MaisiResBlock
+from monai.networks.blocks.activation import Swish
 from monai.networks.blocks.selfattention import SABlock
 from monai.networks.nets.diffusion_model_unet import DiffusionUNetResnetBlock, WrappedUpsample
 from torch import Tensor, nn
@@ -20,17 +21,22 @@ CHANNELS_LAST = torch.channels_last_3d
 LARGE_WEIGHTS = 2**20
 
 
-def use_native_group_norm(network: nn.Module) -> None:
-    """Torch's group norm in place of MONAI's loop over groups: relative difference 3e-6, also fit for training."""
+def use_native_kernels(network: nn.Module) -> None:
+    """Torch's group norm in place of MONAI's loop over groups (3e-6), its SiLU in place of two products (1e-7).
+
+    Also fit for training.
+    """
     for module in network.modules():
         if isinstance(module, MaisiGroupNorm3D):
             module.__class__ = _GroupNorm
+        elif isinstance(module, Swish) and module.alpha == 1:
+            module.__class__ = _Silu
 
 
 def accelerate(network: nn.Module, dtype: torch.dtype = torch.float32) -> nn.Module:
     """Prepare ``network``, already on its device, for inference in ``dtype``; it can no longer be trained.
 
-    - native group norm (on the CPU: our own, which is more exact), activations in place;
+    - native group norm (on the CPU: our own, which is more exact) and SiLU, activations in place;
     - attention through ``scaled_dot_product_attention`` (5e-7);
     - nearest upsampling and the 3x3x3 convolution after it as one transposed convolution with 8 instead of 27 taps per
       output voxel (1e-6);
@@ -39,7 +45,7 @@ def accelerate(network: nn.Module, dtype: torch.dtype = torch.float32) -> nn.Mod
     Returns:
         ``network`` itself.
     """
-    use_native_group_norm(network)
+    use_native_kernels(network)
     network.to(dtype=dtype, memory_format=CHANNELS_LAST)
     for module in list(network.modules()):
         if isinstance(module, SABlock):
@@ -78,6 +84,11 @@ def compile_network(network: nn.Module, backend: str | Callable = "inductor") ->
 class _GroupNorm(MaisiGroupNorm3D):
     def forward(self, input: Tensor) -> Tensor:
         return F.group_norm(input, self.num_groups, self.weight, self.bias, self.eps)
+
+
+class _Silu(Swish):
+    def forward(self, input: Tensor) -> Tensor:
+        return F.silu(input)
 
 
 class _VaeBlock(MaisiResBlock):

@@ -6,9 +6,16 @@ import pytest
 import torch
 
 from helpers.tiny_stages import BEGIN, generator, latent_batch, tiny_config, tiny_stage, write_random_weights
+from maisi.train.stages import controlnet
 
 
-def test_the_loss_on_features_keeps_less_for_the_backward_pass(tmp_path):
+@pytest.fixture
+def large_volumes(monkeypatch):
+    """Every volume counts as one whose mask embedding is computed again."""
+    monkeypatch.setattr(controlnet, "KEPT_VOXELS", 0)
+
+
+def test_the_loss_on_features_keeps_less_for_the_backward_pass(tmp_path, large_volumes):
     """Counted, because the peak of a small process depends on the allocator."""
     write_random_weights(tmp_path, tiny_config("diffusion", tmp_path), "unet")
     labels = torch.full((1, 1, 80, 80, 80), 1, dtype=torch.uint8)
@@ -28,6 +35,18 @@ def test_the_loss_on_features_keeps_less_for_the_backward_pass(tmp_path):
     print(f"MB: without the loss {plain / 1e6:.0f}, on features {features / 1e6:.0f}, on outputs {outputs / 1e6:.0f}")
     assert plain < features < outputs
     assert features - plain < 0.7 * (outputs - plain)
+
+
+def test_a_mask_embedding_that_is_computed_again_has_the_same_gradient(tmp_path, monkeypatch):
+    write_random_weights(tmp_path, tiny_config("diffusion", tmp_path), "unet")
+    config = tiny_config("controlnet", tmp_path, weights={"unet": str(tmp_path)})
+    gradients = []
+    for voxels in (controlnet.KEPT_VOXELS, 0):
+        monkeypatch.setattr(controlnet, "KEPT_VOXELS", voxels)
+        stage = tiny_stage(config)
+        stage("network", latent_batch(), generator(), BEGIN)[0].backward()
+        gradients.append([p.grad for p in stage.controlnet.controlnet_cond_embedding.parameters()])
+    torch.testing.assert_close(*gradients)
 
 
 @pytest.mark.parametrize("stage", ["autoencoder", "controlnet", "mask_autoencoder"])

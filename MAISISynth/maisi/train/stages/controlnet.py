@@ -22,6 +22,8 @@ from maisi.train.stages.latent import LatentStage, Noisy
 from maisi.train.stages.sections import ControlNetConfig
 from maisi.train.stages.start import Start, write_weights
 
+KEPT_VOXELS = 2**21  # of label maps, whose embeddings' activations take about half a gigabyte
+
 
 class _Pass(NamedTuple):
     """One pass through both networks: the prediction, and what a second pass under another label map can use."""
@@ -61,7 +63,8 @@ class ControlNetStage(LatentStage):
             open_outputs(controlnet, self.settings.initial_output)
         else:
             controlnet.load_state_dict(found.state)
-        controlnet.controlnet_cond_embedding.requires_grad_(not self.settings.frozen_embedding)
+        embedding = controlnet.controlnet_cond_embedding.requires_grad_(not self.settings.frozen_embedding)
+        embedding.to(memory_format=torch.channels_last_3d)  # a fifth faster on CPUs
         self.controlnet = controlnet.to(device)
         if self.settings.train_unet:
             self.unet = unet.to(device)
@@ -124,8 +127,10 @@ class ControlNetStage(LatentStage):
         if self.settings.frozen_embedding:
             with torch.no_grad():
                 embedded = self._embed(labels)
-        else:  # at the resolution of the image: computed again in the backward pass rather than kept
-            embedded = checkpoint(self._embed, labels, use_reentrant=False)
+        elif self.config.run.gradient_checkpointing or labels.numel() > KEPT_VOXELS:
+            embedded = checkpoint(self._embed, labels, use_reentrant=False)  # its activations have the image's size
+        else:
+            embedded = self._embed(labels)
         return self.controlnet.features(noisy.x, noisy.times, embedded, noisy.conditions.modality)
 
     def _embed(self, labels: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from maisi.errors import InputError
 from maisi.models.checkpoint import Checkpoint, check_fit, read_checkpoint
-from maisi.models.fast import use_native_group_norm
+from maisi.models.fast import use_native_kernels
 from maisi.models.mask_networks import MASK_NETWORKS, MaskAutoencoder, MaskDiffusionUNet
 from maisi.models.networks import CLASSES
 from maisi.models.variants import Variant, get_variant, make_variant, read_card
@@ -72,7 +72,7 @@ class Start:
             network = NETWORK_CLASSES[role](**self.sizes[role])
         except (TypeError, ValueError, KeyError) as error:
             raise InputError(f"The sizes of network.networks.{role} do not work ({error}); correct them.") from error
-        use_native_group_norm(network)
+        use_native_kernels(network)
         for module in network.modules():
             if isinstance(module, SABlock):
                 module.use_flash_attention = True  # the same numbers with less memory, on every device
