@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import qt
 import slicer
 
+from MAISILib.Translate import _
 from MAISISynthLib.TableWidget import fillTable
 from MAISITrainLib.ComboBoxWidget import fillComboBox
 from MAISITrainLib.RunsPresenter import RunsPresenter, RunsState
@@ -73,6 +74,10 @@ class RunsPanel:
     def openSynthesis(self) -> None:
         """See ``RunsPresenter.View``."""
         slicer.util.selectModule("MAISISynth")
+
+    def confirm(self, question: str) -> bool:
+        """See ``RunsPresenter.View``."""
+        return slicer.util.confirmOkCancelDisplay(question, windowTitle=_("MAISI training"))
 
     def _onFigure(self, index: int) -> None:
         self._choose(figure=self.ui.figureComboBox.itemData(index))

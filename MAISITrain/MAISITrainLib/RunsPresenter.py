@@ -69,6 +69,9 @@ class View(Protocol):
     def openSynthesis(self) -> None:
         """A model was chosen in MAISI Synth: go there."""
 
+    def confirm(self, question: str) -> bool:
+        """Whether the user agrees."""
+
 
 class RunsPresenter:
     """Trainings are found again from the settings, whoever started them; nothing here ends with the application."""
@@ -171,8 +174,14 @@ class RunsPresenter:
             self._say(_("'{name}' is no longer watched; it goes on.").format(name=watcher.folder.name))
 
     def stop(self) -> None:
-        """Ask the chosen training to write a checkpoint and stop."""
-        self._do(self._logic.stopCommand)
+        """Ask the chosen training to write a checkpoint and stop; if it was asked already, offer to end it."""
+        watcher = self._followed()
+        if watcher is None or watcher.view is None or watcher.view.status.state != "stopping":
+            self._do(self._logic.stopCommand)
+            return
+        question = _("'{name}' was asked to stop and has not yet. End it without another checkpoint?")
+        if self._view.confirm(question.format(name=watcher.folder.name)):
+            self._do(lambda path: self._logic.stopCommand(path, now=True))
 
     def resume(self) -> None:
         """Go on with the chosen training, launched as it was before."""

@@ -51,7 +51,7 @@ class SectionPresenter:
     def _hasPackages(self) -> bool:
         """Whether the chosen Python has them, as far as that is our concern; else the message tells."""
         try:
-            if self._machine.usesOwnPython:
+            if not self._machine.python:  # trainings run on this computer, whatever computes for MAISI Synth
                 self._ensurePackages()
         except (RuntimeError, CalledProcessError) as error:
             self._message = str(error)

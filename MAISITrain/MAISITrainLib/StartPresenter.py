@@ -86,7 +86,7 @@ class StartPresenter(SectionPresenter):
                 section=self._section,
                 launcher=launcher if launcher in LAUNCHERS else LAUNCHERS[0],
                 slurm=self._settings.slurm,
-                message=self._message,
+                message=self._message or self._whereItRuns(),
                 startEnabled=self._form is not None and not self._isStarting,
             )
         )
@@ -167,6 +167,16 @@ class StartPresenter(SectionPresenter):
     @property
     def _isStarting(self) -> bool:
         return self.busy and bool(self._startedIn)
+
+    def _whereItRuns(self) -> str:
+        """Said where it may surprise."""
+        if not self._machine.remoteHost:
+            return ""
+        text = _(
+            "Trainings run on this computer, not on {host}. To train there, run maisi train on it and "
+            "add the training's folder to the runs below."
+        )
+        return text.format(host=self._machine.remoteHost)
 
     def _onValues(self, command: MaisiCommand) -> None:
         self._message = command.error

@@ -119,17 +119,20 @@ class MAISITrainLogic:
         arguments = [str(config), f"--run={runFolder}", *_sets(changes or {}), *how]
         return self._run("train", *arguments, temporary=temporary)
 
-    def stop(self, runFolder: str | Path) -> str:
-        """Ask a training to write a checkpoint and stop; returns the sentence that tells what happens now.
+    def stop(self, runFolder: str | Path, now: bool = False) -> str:
+        """Ask a training to write a checkpoint and stop, or end it ``now``, even if it does not answer.
+
+        Returns:
+            A sentence that tells what happens.
 
         Raises:
-            JobError: it has ended, or the folder cannot be written.
+            JobError: it has ended, the folder cannot be written, or another computer would have to end it.
         """
-        return "\n".join(self.stopCommand(runFolder).wait())
+        return "\n".join(self.stopCommand(runFolder, now).wait())
 
-    def stopCommand(self, runFolder: str | Path) -> MaisiCommand:
+    def stopCommand(self, runFolder: str | Path, now: bool = False) -> MaisiCommand:
         """``maisi stop``."""
-        return self._run("stop", str(runFolder))
+        return self._run("stop", str(runFolder), *(["--now"] if now else []))
 
     def resume(self, runFolder: str | Path, **options: Any) -> RunWatcher:
         """Go on with a training from its last checkpoint. Options and raises: as ``resumeCommand``, ``start``."""

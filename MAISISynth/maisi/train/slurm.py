@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import subprocess
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -114,27 +113,6 @@ def live_status(run: RunFolder) -> Status:
     said = run.status()  # it may have ended between the two questions
     told = f"SLURM's job {job} has ended ({state or 'no longer known'}); the log tells more. It can go on."
     return said if said.has_ended else replace(said, state="lost", sentence=told)
-
-
-def stop(run: RunFolder) -> str:
-    """Ask a training to stop, however it was started; returns a sentence that says what happens now.
-
-    Raises:
-        InputError: it has ended, or the folder cannot be written.
-    """
-    status = live_status(run)
-    if status.has_ended:
-        raise InputError(f"The training in {run.path} has ended already ({status.state}).")
-    try:
-        run.request_stop()
-        job = run.launcher().get("job")
-        if isinstance(job, int) and job_state(job) == "PENDING":
-            cancel(job)
-            run.write_status(replace(status, state="stopped", sentence="", time=time.time()))
-            return f"Job {job} is taken out of SLURM's queue."
-    except OSError as error:
-        raise InputError(f"{run.stop_file} could not be written: {error}.") from error
-    return "It will write a checkpoint and stop."
 
 
 def _files(run: RunFolder) -> dict[str, Path]:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import time
 
+import psutil
 import pytest
 
-from helpers.training import TINY, final_state, make_run, same, wait_for_end
+from helpers.processes import waitUntil
+from helpers.training import TINY, final_state, make_run, same, wait_for_end, wait_for_exit
 from maisi.errors import InputError
-from maisi.train.launch import Processes, joins, launch, torchrun
-from maisi.train.run_folder import RunFolder
+from maisi.train.launch import ENVIRONMENT, Processes, joins, launch, torchrun
+from maisi.train.run_folder import RunFolder, Status, write_json
+from maisi.train.stopping import stop
 
 
 @pytest.fixture(autouse=True)
@@ -61,6 +66,40 @@ def test_a_stop_that_comes_before_the_processes_are_there_is_heard(tmp_path):
     run.request_stop()
     assert wait_for_end(run).state == "stopped"
     assert run.last_checkpoint().name == "step_00000001.pt"
+
+
+STUCK = """
+import signal, sys, time
+from pathlib import Path
+for number in (signal.SIGTERM, signal.SIGINT):
+    signal.signal(number, signal.SIG_IGN)
+Path(sys.argv[-1], "here").touch()
+time.sleep(600)
+"""
+
+
+def test_a_training_that_does_not_answer_can_be_ended(tmp_path, monkeypatch):
+    monkeypatch.setitem(ENVIRONMENT, "TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "1")
+    run, _ = make_run(tmp_path)
+    (tmp_path / "stuck.py").write_text(STUCK)
+    pid = launch(run, Processes(2), [str(tmp_path / "stuck.py")])
+    waitUntil((run.path / "here").exists, 60)
+    assert stop(run) == "It will write a checkpoint and stop."
+    waitUntil(lambda: len(psutil.Process(pid).children()) == 2)
+    stuck = psutil.Process(pid).children()
+    assert stop(run, now=True).startswith("It ends within two minutes")
+    for process in [pid, *(process.pid for process in stuck)]:
+        wait_for_exit(process)
+
+
+def test_a_training_on_another_computer_is_not_ended_from_here(tmp_path):
+    run, _ = make_run(tmp_path)
+    run.write_status(Status("running", time=time.time()))
+    with pytest.raises(InputError, match="can be done where it was started"):
+        stop(run, now=True)
+    write_json(run.launcher_file, {"kind": "local", "pid": os.getpid(), "host": "elsewhere"})
+    with pytest.raises(InputError, match="can be done on elsewhere"):
+        stop(run, now=True)
 
 
 def test_a_program_that_cannot_be_started_is_told(tmp_path, monkeypatch):

@@ -10,7 +10,8 @@ from helpers.processes import waitUntil
 from helpers.training import TINY, final_state, losses, make_run, wait_for_end, wait_for_step
 from maisi.errors import InputError
 from maisi.train.launch import Processes
-from maisi.train.slurm import job_state, live_status, stop, submit, write_job
+from maisi.train.slurm import job_state, live_status, submit, write_job
+from maisi.train.stopping import stop
 
 
 @pytest.fixture
