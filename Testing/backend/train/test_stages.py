@@ -63,6 +63,19 @@ def test_latents_are_scaled_and_the_export_tells_how(tmp_path):
     assert state.keys() == stage.unet.state_dict().keys()
 
 
+@pytest.mark.parametrize("name", ["diffusion", "controlnet"])
+def test_channels_of_the_latents_can_count_differently(tmp_path, a_unet, name):
+    """Errors of twice the size are squared errors of four times the size."""
+    weights = {"unet": str(a_unet)} if name == "controlnet" else {}
+    options = {"scale_factor": 1.0} | ({"contrastive": {"weight": 0.0}} if weights else {})
+    plain = tiny_stage(tiny_config(name, tmp_path, weights=weights, **options))
+    doubled = tiny_stage(tiny_config(name, tmp_path, weights=weights, channel_scale=[2.0] * 4, **options))
+    losses = [stage("network", latent_batch(), generator(), BEGIN)[0] for stage in (plain, doubled)]
+    torch.testing.assert_close(losses[1], 4 * losses[0])
+    with pytest.raises(InputError, match="channel_scale has 3 numbers; the latents have 4"):
+        tiny_stage(tiny_config(name, tmp_path, weights=weights, channel_scale=[1.0] * 3, **options))
+
+
 def test_sizes_that_cannot_be_halved_get_a_sentence(tmp_path):
     stage = tiny_stage(tiny_config("diffusion", tmp_path, scale_factor=1.0))
     with pytest.raises(InputError, match="--multiple 16"):

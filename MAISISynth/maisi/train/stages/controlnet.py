@@ -153,7 +153,8 @@ class ControlNetStage(LatentStage):
         settings = self.settings
         ids = settings.weighted_labels or LESIONS
         weight = lesion_weight(labels, ids, settings.lesion_weight, settings.lesion_sampling)
-        return prediction_loss(prediction, target, settings.loss, weight, settings.normalize_weights)
+        pair = self.by_channel(prediction), self.by_channel(target)
+        return prediction_loss(*pair, settings.loss, weight, settings.normalize_weights)
 
     def _contrast(self, first: _Pass, noisy: Noisy, batch: Batch) -> tuple[Tensor, Tensor]:
         """The parts inside and outside of the lesions. The UNet's first half is shared by both passes."""
@@ -181,10 +182,12 @@ class ControlNetStage(LatentStage):
         )
         noisy = Noisy(x, times, target.flatten(0, 1), conditions)
         prediction = self._pass(noisy, labels.flatten(0, 1), generator if training else None).prediction
+        target, prediction = self.by_channel(target), self.by_channel(prediction)
         changed = changed_regions(labels[:, 1], labels[:, 0], self.settings.lesion_sampling).inside
         weight = 1 + (self.settings.lesion_weight - 1) * changed
         both = weight.repeat_interleave(2, 0)
-        flow = prediction_loss(prediction, noisy.target, self.settings.loss, both, self.settings.normalize_weights)
+        normalized = self.settings.normalize_weights
+        flow = prediction_loss(prediction, target.flatten(0, 1), self.settings.loss, both, normalized)
         return flow, pair_difference(prediction.view_as(clean), target, weight)
 
 

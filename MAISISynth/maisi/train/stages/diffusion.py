@@ -46,4 +46,4 @@ class DiffusionStage(LatentStage):
     def _loss(self, batch: Batch, generator: torch.Generator, dropout: bool = True) -> Tensor:
         noisy = self.noisy(batch, generator, dropout)
         prediction = self.unet(noisy.x, noisy.times, noisy.conditions)
-        return prediction_loss(prediction, noisy.target, self.settings.loss)
+        return prediction_loss(self.by_channel(prediction), self.by_channel(noisy.target), self.settings.loss)

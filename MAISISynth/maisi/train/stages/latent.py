@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from maisi.errors import InputError
-from maisi.models.networks import COMPRESSION, Conditions, DiffusionUNet
+from maisi.models.networks import COMPRESSION, LATENT_CHANNELS, Conditions, DiffusionUNet
 from maisi.options import REGIONS
 from maisi.sampling.conditions import SCALE
 from maisi.train.config import TrainConfig
@@ -48,12 +48,17 @@ class LatentStage(PreparedStage):
     settings: DiffusionConfig
     unet: DiffusionUNet
     scale_factor: Tensor
+    channel_scale: Tensor
 
     def __init__(self, config: TrainConfig, start: Start) -> None:
         super().__init__(config, start)
         schedule = start.variant.schedule
         time_scale = schedule.time_scale if self.settings.times == "stretched" else None
         self.process: NoiseProcess = noise_process(schedule.kind, time_scale)
+        scale, channels = self.settings.channel_scale, start.sizes["unet"].get("latent_channels", LATENT_CHANNELS)
+        if scale and len(scale) != channels:
+            raise InputError(f"{config.stage}.channel_scale has {len(scale)} numbers; the latents have {channels}.")
+        self.register_buffer("channel_scale", torch.tensor(scale or 1.0).view(-1, 1, 1, 1), persistent=False)
         self.check_autoencoder()
 
     def check_autoencoder(self) -> None:
@@ -113,6 +118,10 @@ class LatentStage(PreparedStage):
         noise = torch.randn(clean.shape, generator=generator).to(clean.device)
         x = self.process.add_noise(clean, noise, times)
         return Noisy(x, times, self.process.target(clean, noise), self.conditions(batch, generator, dropout))
+
+    def by_channel(self, velocity: Tensor) -> Tensor:
+        """A prediction or a target ``[..., C, i, j, k]`` in the units in which errors count."""
+        return velocity * self.channel_scale
 
     def conditions(self, batch: Batch, generator: torch.Generator, dropout: bool = True) -> Conditions:
         """Spacing, and those of modality and body regions that the UNet takes."""

@@ -75,6 +75,9 @@ class DiffusionConfig(Section):
         "1 / standard deviation of the first batches",
     )
     scale_batches: PositiveInt = Field(32, description="Number of batches for that standard deviation")
+    channel_scale: list[PositiveFloat] = Field(
+        [], description="Multiplies the errors of each channel of the latents; empty: all count alike"
+    )
 
 
 class ContrastiveConfig(Section):
