@@ -54,7 +54,7 @@ def test_figures_are_those_of_the_model_card():
     metrics = json.loads(CARD.read_text())["metrics"]
     row = r"\|\s*{}\s*\|\s*([\d.]+)\s*%"
     organs = float(re.search(row.format("Organ readings in the range of real CTs"), README)[1])
-    signs = float(re.search(row.format(r"Lesions of 15 mm or more, right sign of the change"), README)[1])
+    signs = float(re.search(row.format("Lesions of 10 mm or more, right sign of the contrast"), README)[1])
     assert organs == pytest.approx(100 * metrics["organs_in_range"], abs=0.5)
     assert signs == pytest.approx(100 * metrics["lesions_right_sign"], abs=0.5)
 

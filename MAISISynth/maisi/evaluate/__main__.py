@@ -8,29 +8,32 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
-from maisi.errors import MaisiError
-from maisi.evaluate.feature_cache import Extractor, extract_share
+from maisi.errors import Cancelled
+from maisi.evaluate.feature_cache import Extractor
+from maisi.torchrun import own_device, run_share
 
 
 def main() -> int:
-    """Exit code 2 with a sentence for what cannot be used."""
+    """The exit code (see :func:`maisi.torchrun.run_share`)."""
     parser = argparse.ArgumentParser(prog="python -m maisi.evaluate", description=__doc__.splitlines()[0])
     parser.add_argument("job", type=Path)
     job = json.loads(parser.parse_args().job.read_text(encoding="utf-8"))
-    rank, world, local = (int(os.environ.get(name, least)) for name, least in _PLACE)
-    try:
-        extract_share(Extractor.from_json(job["extractor"]), [Path(f) for f in job["files"]], rank, world, local)
-    except MaisiError as error:
-        print(f"maisi: {error}", file=sys.stderr)
-        return 2
-    return 0
+    extractor = Extractor.from_json(job["extractor"])
 
+    def work(rank: int, world: int, cancelled: Callable[[], bool]) -> None:
+        own = replace(extractor, device=own_device(extractor.device))
+        for file in job["files"][rank::world]:
+            if cancelled():
+                raise Cancelled("The work was stopped; the features so far are kept.")
+            own.extract(Path(file))
 
-_PLACE = (("RANK", 0), ("WORLD_SIZE", 1), ("LOCAL_RANK", 0))
+    return run_share(work)
+
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -142,12 +142,3 @@ def extract_all(
     for done, path in enumerate(missing, 1):  # also what another process left out
         extractor.extract(path)
         progress("features", done, len(missing))
-
-
-def extract_share(extractor: Extractor, files: Sequence[Path], rank: int, world: int, local_rank: int) -> None:
-    """What falls to process ``rank`` of ``world``, each on a GPU of its own where there are any."""
-    gpus = torch.cuda.device_count()
-    if gpus and extractor.device == "auto":
-        extractor = replace(extractor, device=f"cuda:{local_rank % gpus}")
-    for path in files[rank::world]:
-        extractor.extract(path)
