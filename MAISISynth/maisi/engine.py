@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import prod
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -142,7 +143,9 @@ def _attempt(
 def loaded_networks(plan: Plan, options: Options, masked: bool = True) -> Networks:
     """The networks for a job, ready to run; those of the last job stay loaded. Raises WeightsError."""
     roles = ROLES if masked else tuple(role for role in ROLES if role != "controlnet")
-    return _networks(options.model, plan.device, plan.precision, options.compatible, options.compiled, roles)
+    variant = get_variant(options.model)
+    weights = variant.folder, variant.checksum  # a model may be replaced by another of its name
+    return _networks(options.model, weights, plan.device, plan.precision, options.compatible, options.compiled, roles)
 
 
 def _can_be_kept(plan: Plan, labels: LabelVolume | None, options: Options) -> bool:
@@ -157,7 +160,13 @@ def _can_be_kept(plan: Plan, labels: LabelVolume | None, options: Options) -> bo
 
 @lru_cache(maxsize=1)
 def _networks(
-    model: str, device: str, precision: str, compatible: bool, compiled: bool, roles: tuple[str, ...]
+    model: str,
+    weights: tuple[Path, str],
+    device: str,
+    precision: str,
+    compatible: bool,
+    compiled: bool,
+    roles: tuple[str, ...],
 ) -> Networks:
     networks = load_networks(get_variant(model), resolve_device(device), roles, half=False if compatible else None)
     if compatible:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from helpers.tiny_model import write_tiny_model
 from maisi import editing, engine, planning, synthesis
 from maisi.errors import Cancelled, InputError, OutOfMemoryError
 from maisi.volume import ImageVolume, LabelVolume
@@ -32,6 +33,15 @@ def test_the_label_map_decides_the_image(a_tiny_model, a_torso_with_a_liver, a_t
     without = synthesis.synthesize(a_torso_with_a_liver, model=a_tiny_model).image.array
     with_lesion = synthesis.synthesize(a_torso_with_a_liver_lesion, model=a_tiny_model).image.array
     assert (without != with_lesion).any()
+
+
+def test_a_model_that_was_replaced_is_loaded_anew(a_torso_with_a_liver, tmp_path, monkeypatch):
+    monkeypatch.setenv("MAISI_MODELS", str(tmp_path))
+    images = []
+    for strength in (1.0, 1000.0):
+        write_tiny_model(tmp_path, "mine", mask_strength=strength)
+        images.append(synthesis.synthesize(a_torso_with_a_liver, model="mine").image.array)
+    assert (images[0] != images[1]).any()
 
 
 def test_progress_names_each_stage_and_every_step(a_tiny_model, a_torso_with_a_liver):

@@ -256,7 +256,9 @@ def test_estimate_that_is_refused_or_cancelled_is_told(a_fresh_worker, a_request
     asked = replace(anEstimate(), affine=[1.0])
     assert a_fresh_worker.answerTo(asked).message == "The affine must have 16 numbers, got 1."
     asked = anEstimate()
-    a_fresh_worker.say(replace(a_request, options={"model": "slow"}), asked, Cancel(asked.job))
+    a_fresh_worker.say(replace(a_request, options={"model": "slow"}))
+    a_fresh_worker.hear()  # it is busy now
+    a_fresh_worker.say(asked, Cancel(asked.job))
     assert a_fresh_worker.hearAll(asked.job)[-1].error == "cancelled"
 
 

@@ -22,7 +22,13 @@ BEGIN, END = Progress(0, 0.0), Progress(9, 1.0)
 LATENT, IMAGE = (8, 8, 8), (32, 32, 32)
 _LEVELS = {"num_channels": [16, 16, 16], "num_head_channels": [0, 0, 16], "norm_num_groups": 4, "latent_channels": 4}
 NETWORKS = {
-    "autoencoder": {"num_channels": [8, 8, 8], "num_res_blocks": [1, 1, 1], "norm_num_groups": 2, "latent_channels": 4},
+    "autoencoder": {
+        "num_channels": [8, 8, 8],
+        "num_res_blocks": [1, 1, 1],
+        "norm_num_groups": 2,
+        "norm_eps": 1e-6,
+        "latent_channels": 4,
+    },
     "unet": _LEVELS,
     "controlnet": {**_LEVELS, "conditioning_embedding_num_channels": [4, 4, 8]},
     "mask_autoencoder": {"num_channels": [8, 8, 8], "num_res_blocks": [1, 1, 1], "norm_num_groups": 4},

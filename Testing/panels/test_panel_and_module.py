@@ -14,6 +14,7 @@ from helpers.fake_worker import fakeWorker
 from helpers.processes import waitUntil
 from helpers.qt_stub import StubObject, StubParameterNodes, stubModules, stubUi
 from helpers.tiny_model import write_tiny_model
+from maisi.models.variants import get_variant
 from MAISILib.Worker import Worker
 from MAISISynthLib.SampleData import registerSampleData
 from MAISISynthLib.TumorEffectRegistration import registerTumorEffect
@@ -172,7 +173,7 @@ def test_dice_gives_another_seed(a_panel):
 
 def test_model_and_device_are_chosen(a_panel, an_application):
     ui = a_panel.ui
-    assert ui.modelComboBox.items == [("Embedded CT model, version 0", "embedded")]
+    assert ui.modelComboBox.items == [(get_variant("embedded").title, "embedded")]
     a_panel._choices.parameters.model = "rflow-ct"
     assert ui.modelComboBox.items[ui.modelComboBox.currentIndex] == ("rflow-ct (not installed)", "rflow-ct")
     ui.modelComboBox.choose("embedded")
@@ -238,7 +239,7 @@ def test_runs_can_be_shown_restored_and_removed(a_panel, an_application, a_segme
 def test_models_offer_what_can_be_done_with_them(a_panel, an_application, tmp_path):
     ui = a_panel.ui
     names = [row[0] for row in ui.modelsTable.texts()]
-    ui.modelsTable.selectRow(names.index("Embedded CT model, version 0"))
+    ui.modelsTable.selectRow(names.index(get_variant("embedded").title))
     assert (ui.downloadButton.enabled, ui.removeButton.enabled) == (False, False)
     ui.modelsTable.selectRow(names.index("NV-Generate-CT, rectified flow (MAISI-v2)"))
     assert (ui.downloadButton.enabled, ui.removeButton.enabled) == (True, False)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from helpers.train_panel import saying, toTheEnd
+from maisi.models.variants import get_variant
 from MAISITrainLib.DataPresenter import DataPresenter
 
 
@@ -62,7 +63,7 @@ def test_a_data_set_is_checked_and_what_was_found_is_shown(a_data_presenter, a_p
 
 def test_a_data_set_is_prepared_with_latents_of_a_model(a_data_presenter, a_panel, tmp_path):
     choosePaths(a_data_presenter, tmp_path)
-    assert ("embedded", "Embedded CT model, version 0") in a_panel.view.state.encoders
+    assert ("embedded", get_variant("embedded").title) in a_panel.view.state.encoders
     a_data_presenter.setText("Encoder", "embedded")
     a_panel.logic.answers = [saying("prepared has 2 images")]
     writeReport(tmp_path)
