@@ -6,6 +6,7 @@ in ``data/train`` hold the numbers of the paper (FACTS 5) and, where they differ
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -28,6 +29,15 @@ from maisi.train.data.settings import DataConfig
 from maisi.train.presets import presets
 from maisi.train.section import Section
 from maisi.train.stages.sections import SECTIONS, NetworkConfig
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads 1e-6 as the number that JSON and YAML 1.2 say it is; PyYAML wants 1.0e-6."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+)
 
 
 class RunConfig(Section):
@@ -162,7 +172,7 @@ def json_schema(stage: str) -> dict[str, Any]:
 def _read(source: str | Path) -> dict[str, Any]:
     path = presets().get(str(source), Path(source))
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except OSError as error:
         known = ", ".join(presets())
         raise InputError(f"There is no configuration file {source} and no such preset; presets: {known}.") from error
@@ -193,7 +203,7 @@ def _change(values: dict[str, Any], change: str) -> None:
         if not isinstance(values, dict):
             raise InputError(f"{change!r} cannot be set, because {key} is a value, not a section.")
     try:
-        values[last] = yaml.safe_load(text)
+        values[last] = yaml.load(text, _Loader)
     except yaml.YAMLError as error:
         raise InputError(f"The value of {change!r} is not valid YAML.") from error
 

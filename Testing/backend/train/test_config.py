@@ -32,6 +32,15 @@ def test_a_schema_describes_every_key_without_references(stage):
         assert [key for key, entry in entries.items() if not entry.get("description")] == []
 
 
+def test_numbers_with_an_exponent_are_numbers(tmp_path):
+    """Where any value may stand, nothing else would tell that 1e-6 is none for PyYAML."""
+    values = {**VALUES, "network": {"networks": {"autoencoder": {"norm_eps": 1e-06}}}}
+    file = tmp_path / "mine.json"
+    file.write_text(json.dumps(values))
+    config = load_config(file, ["network.networks.unet.scale=2E+3", "network.networks.unet.name=e5"])
+    assert config.network.networks == {"autoencoder": {"norm_eps": 1e-06}, "unet": {"scale": 2000.0, "name": "e5"}}
+
+
 def test_a_file_changes_single_keys_of_a_preset(tmp_path):
     file = tmp_path / "mine.yaml"
     file.write_text("preset: diffusion-stage3\nrun: {precision: float32}\ndata: {prepared: /data, fold: 2}\n")
