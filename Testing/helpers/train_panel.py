@@ -78,5 +78,13 @@ class FakeView:
         return self.agrees
 
 
+def presenterOf(kind, panel):
+    """A presenter of a section that needs packages; each time they are asked for is remembered."""
+    parts = panel.view, panel.logic, panel.settings, panel.machine
+    presenter = kind(*parts, lambda: panel.asked.append(True))
+    presenter.update()
+    return presenter
+
+
 def toTheEnd(presenter) -> None:
     waitUntil(lambda: (presenter.poll(), not presenter.busy)[1])

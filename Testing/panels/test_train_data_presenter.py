@@ -7,22 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from helpers.train_panel import saying, toTheEnd
+from helpers.train_panel import presenterOf, saying, toTheEnd
 from maisi.models.variants import get_variant
 from MAISITrainLib.DataPresenter import DataPresenter
 
 
 @pytest.fixture
 def a_data_presenter(a_panel) -> DataPresenter:
-    presenter = DataPresenter(
-        a_panel.view,
-        a_panel.logic,
-        a_panel.settings,
-        a_panel.machine,
-        lambda: a_panel.asked.append(True),
-    )
-    presenter.update()
-    return presenter
+    return presenterOf(DataPresenter, a_panel)
 
 
 def choosePaths(presenter: DataPresenter, folder: Path) -> None:

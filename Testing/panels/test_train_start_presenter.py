@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from helpers.train_panel import saying, toTheEnd
+from helpers.train_panel import presenterOf, saying, toTheEnd
 from MAISITrainLib.StartPresenter import StartPresenter
 
 SCHEMA = {
@@ -36,15 +36,7 @@ PRESET = "diffusion-stage1"
 @pytest.fixture
 def a_start_presenter(a_panel) -> StartPresenter:
     a_panel.settings.setText("Prepared", "prepared")
-    presenter = StartPresenter(
-        a_panel.view,
-        a_panel.logic,
-        a_panel.settings,
-        a_panel.machine,
-        lambda: a_panel.asked.append(True),
-    )
-    presenter.update()
-    return presenter
+    return presenterOf(StartPresenter, a_panel)
 
 
 def loadForm(presenter: StartPresenter, panel: SimpleNamespace) -> None:

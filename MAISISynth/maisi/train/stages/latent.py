@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from maisi.errors import InputError
-from maisi.models.networks import COMPRESSION, LATENT_CHANNELS, Conditions, DiffusionUNet
+from maisi.models.networks import COMPRESSION, Conditions, DiffusionUNet
 from maisi.options import REGIONS
 from maisi.sampling.conditions import SCALE
 from maisi.train.config import TrainConfig
@@ -55,7 +55,7 @@ class LatentStage(PreparedStage):
         schedule = start.variant.schedule
         time_scale = schedule.time_scale if self.settings.times == "stretched" else None
         self.process: NoiseProcess = noise_process(schedule.kind, time_scale)
-        scale, channels = self.settings.channel_scale, start.sizes["unet"].get("latent_channels", LATENT_CHANNELS)
+        scale, channels = self.settings.channel_scale, start.variant.latent_channels
         if scale and len(scale) != channels:
             raise InputError(f"{config.stage}.channel_scale has {len(scale)} numbers; the latents have {channels}.")
         self.register_buffer("channel_scale", torch.tensor(scale or 1.0).view(-1, 1, 1, 1), persistent=False)
